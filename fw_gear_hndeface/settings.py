@@ -1,0 +1,114 @@
+"""One frozen `Settings`; the manifest's `config`, the command line's `--set` and the report are all written from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, get_type_hints
+
+from fw_gear_hndeface.errors import SettingsError
+
+
+def _option(
+    default: Any,
+    help_text: str,
+    *,
+    choices: tuple[str, ...] = (),
+    low: float | None = None,
+    high: float | None = None,
+    platform: bool = True,
+) -> Any:
+    """A settings field; `platform=False` keeps it out of the gear's manifest (limits an administrator sets in the image)."""
+    bounds = {"choices": choices, "low": low, "high": high}
+    return field(default=default, metadata={"help": help_text, "platform": platform, **bounds})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every choice a user has. Lengths are mm, sizes MB, unless the name says otherwise."""
+
+    method: str = _option("membrane", "How the face is changed; `hndeface methods` lists them.")
+    landmarks: str = _option(
+        "auto", "Where facial landmarks come from: auto takes every source that can speak.",
+        choices=("auto", "rendered_face", "rtstruct"),
+    )
+    ears: str = _option("flatten", "Whether the ear rims are changed too.", choices=("keep", "flatten"))
+    targets: str = _option(
+        "keep", "Where the face zone meets a target volume: keep its voxels and report, or refuse the study.",
+        choices=("keep", "refuse"),
+    )
+    target_margin_mm: float = _option(0.0, "Extra rim kept around every target.", low=0.0, high=30.0)
+    organ_margin_mm: float = _option(0.0, "Extra rim kept around every organ and node.", low=0.0, high=30.0)
+    privacy: str = _option(
+        "enforce", "enforce: a result that can be matched to the original is never written; report: write it, marked FAIL.",
+        choices=("enforce", "report"),
+    )
+    max_uncertainty_mm: float = _option(
+        12.0, "Refuse when the face cannot be placed more surely than this (one sigma).", low=2.0, high=50.0
+    )
+    image_type: str = _option(
+        "derived", "First value of ImageType in the output: derived as the standard asks, or as received.",
+        choices=("derived", "keep"),
+    )
+    seed: int = _option(
+        0, "Seed of the random part of the new surface. 0 draws a secret one for each run; any other value makes the "
+        "run repeatable, and the surface invertible by whoever knows it.", low=0, high=2**31 - 1,
+    )
+    report_before_images: bool = _option(False, "Show the original face in the QC report. The report is then identifiable.")
+    use_gpu: bool = _option(True, "Use a CUDA GPU where a landmark source can and there is one; otherwise the CPU, and say so.")
+    on_qc_fail: str = _option(
+        "fail-job", "If a study is refused: exit non-zero, or exit 0 with tags. No image is written in either case.",
+        choices=("fail-job", "tag-only"),
+    )
+    tag: str = _option("hndeface", "Tag on defaced outputs; name it in the EXCEPT clause of gear rules.")
+    debug: bool = _option(False, "Debug messages in the job log.")
+    max_members: int = _option(200_000, "Most files one archive may hold.", low=1, high=10_000_000, platform=False)
+    max_member_mb: int = _option(2_048, "Largest file in an archive, unpacked.", low=1, high=1_000_000, platform=False)
+    max_total_mb: int = _option(65_536, "All files of an archive together, unpacked.", low=1, high=10_000_000, platform=False)
+    max_ratio: int = _option(200, "Largest unpacked-to-packed ratio of an archive.", low=2, high=100_000, platform=False)
+    max_nesting: int = _option(3, "How deep archives may lie inside archives.", low=0, high=10, platform=False)
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            _check(spec.name, getattr(self, spec.name), spec.metadata)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Settings:
+        """Settings from names and values of any origin (gear config, command line); text is converted.
+
+        Raises
+        ------
+        SettingsError
+            A name that is no setting, or a value of the wrong type or out of bounds.
+        """
+        kinds = get_type_hints(cls)
+        names = {spec.name for spec in fields(cls)}
+        unknown = sorted(set(values) - names)
+        if unknown:
+            raise SettingsError(f"'{unknown[0]}' is no setting; the settings are {', '.join(sorted(names))}.")
+        return cls(**{name: _convert(name, value, kinds[name]) for name, value in values.items()})
+
+
+def _convert(name: str, value: Any, kind: type) -> Any:
+    if kind is bool and isinstance(value, str):
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if value.lower() in words:
+            return words[value.lower()]
+    elif kind in (int, float) and not isinstance(value, bool):
+        try:
+            number = kind(value)
+        except (TypeError, ValueError):
+            number = None
+        if number is not None and (kind is float or float(value) == number):
+            return number
+    elif isinstance(value, kind):
+        return value
+    raise SettingsError(f"Setting {name}: got '{value}', expected {kind.__name__}.")
+
+
+def _check(name: str, value: Any, rules: Mapping[str, Any]) -> None:
+    choices, low, high = rules["choices"], rules["low"], rules["high"]
+    if choices and value not in choices:
+        raise SettingsError(f"Setting {name}: got '{value}', expected one of {', '.join(choices)}.")
+    if low is not None and not low <= value <= high:
+        raise SettingsError(f"Setting {name}: got {value}, expected {low} to {high}.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
 from fw_gear_hndeface.errors import SettingsError
+from fw_gear_hndeface.vocabulary import METHOD_NAMES
 
 
 def _option(
@@ -27,7 +28,7 @@ def _option(
 class Settings:
     """Every choice a user has. Lengths are mm, sizes MB, unless the name says otherwise."""
 
-    method: str = _option("membrane", "How the face is changed; `hndeface methods` lists them.")
+    method: str = _option("membrane", "How the face is changed; `hndeface methods` lists them.", choices=METHOD_NAMES)
     landmarks: str = _option(
         "auto", "Where facial landmarks come from: auto takes every source that can speak.",
         choices=("auto", "rendered_face", "rtstruct"),

@@ -1,8 +1,6 @@
-"""Data only: landmark names, ROI-name rules and DICOM codes."""
+"""Data only: landmark names, ROI-name rules, method names and DICOM codes."""
 
 from __future__ import annotations
-
-from fw_gear_hndeface.model import RoiKind
 
 #: Names of landmarks; left is the patient's left.
 LANDMARK_NAMES: tuple[str, ...] = (
@@ -12,15 +10,18 @@ LANDMARK_NAMES: tuple[str, ...] = (
     "mouth_left", "mouth_right", "lip_upper", "lip_lower", "chin", "jaw_left", "jaw_right", "ear_left", "ear_right",
 )  # fmt: skip
 
-#: Regular expressions on the folded ROI name (lower case, accents and punctuation to single blanks); the first hit decides.
-ROI_RULES: tuple[tuple[str, RoiKind], ...] = (
-    (r"\b(couch|table|tisch|support|headrest|rest|immobili|baseplate|rail)", RoiKind.SUPPORT),
-    (r"\b(mask|thermoplast|bolus|air|bite|shell|marker|fiducial|wire|bb)\b", RoiKind.SUPPORT),
+#: What a drawn region is (values of `model.RoiKind`). Regular expressions on the folded ROI name (lower case, accents and punctuation to single blanks); the first hit decides.
+ROI_RULES: tuple[tuple[str, str], ...] = (
+    (r"\b(couch|table|tisch|support|headrest|rest|immobili|baseplate|rail)", "support"),
+    (r"\b(mask|thermoplast|bolus|air|bite|shell|marker|fiducial|wire|bb)\b", "support"),
     (r"\b(external|body|skin|outline|outer contour|patient|aussenkontur|korper|koerper|peau|contour externe|cuerpo|piel)\b",
-     RoiKind.EXTERNAL),
-    (r"(ptv|ctv|gtv|itv|\btv\b|target|tumou?r|boost|zielvolumen)", RoiKind.TARGET),
-    (r"\b(ln|lns|ganglion|node|nodes|nodal|lymph\w*|level|neck (left|right|l|r)|lk|lv [ivx]+)\b", RoiKind.NODE),
-    (r"\b(eye|eyes|globe|eyeball|orbit|lens|cornea|auge|linse|oeil|cristallin|ojo|cristalino|bulbus|oog)\b", RoiKind.LANDMARK),
-    (r"(ring|dose|iso|hot|cold|opt\b|help|hilf|dummy|\bz )", RoiKind.OTHER),
+     "external"),
+    (r"(ptv|ctv|gtv|itv|\btv\b|target|tumou?r|boost|zielvolumen)", "target"),
+    (r"\b(ln|lns|ganglion|node|nodes|nodal|lymph\w*|level|neck (left|right|l|r)|lk|lv [ivx]+)\b", "node"),
+    (r"\b(eye|eyes|globe|eyeball|orbit|lens|cornea|auge|linse|oeil|cristallin|ojo|cristalino|bulbus|oog)\b", "landmark"),
+    (r"(ring|dose|iso|hot|cold|opt\b|help|hilf|dummy|\bz )", "other"),
 )
 """Anything that no rule names is an organ: an unknown contour is kept, not cut."""
+
+#: Names of the registered methods, the default first; a contract test holds them against `methods.REGISTRY`.
+METHOD_NAMES: tuple[str, ...] = ("membrane",)

@@ -30,35 +30,43 @@ class Settings:
 
     method: str = _option("membrane", "How the face is changed; `hndeface methods` lists them.", choices=METHOD_NAMES)
     landmarks: str = _option(
-        "auto", "Where facial landmarks come from: auto takes every source that can speak.",
+        "auto",
+        "Where facial landmarks come from: auto takes every source that can speak.",
         choices=("auto", "rendered_face", "rtstruct"),
     )
     ears: str = _option("flatten", "Whether the ear rims are changed too.", choices=("keep", "flatten"))
     targets: str = _option(
-        "keep", "Where the face zone meets a target volume: keep its voxels and report, or refuse the study.",
+        "keep",
+        "Where the face zone meets a target volume: keep its voxels and report, or refuse the study.",
         choices=("keep", "refuse"),
     )
     target_margin_mm: float = _option(0.0, "Extra rim kept around every target.", low=0.0, high=30.0)
     organ_margin_mm: float = _option(0.0, "Extra rim kept around every organ and node.", low=0.0, high=30.0)
     privacy: str = _option(
-        "enforce", "enforce: a result that can be matched to the original is never written; report: write it, marked FAIL.",
+        "enforce",
+        "enforce: a result that can be matched to the original is never written; report: write it, marked FAIL.",
         choices=("enforce", "report"),
     )
     max_uncertainty_mm: float = _option(
         12.0, "Refuse when the face cannot be placed more surely than this (one sigma).", low=2.0, high=50.0
     )
     image_type: str = _option(
-        "derived", "First value of ImageType in the output: derived as the standard asks, or as received.",
+        "derived",
+        "First value of ImageType in the output: derived as the standard asks, or as received.",
         choices=("derived", "keep"),
     )
     seed: int = _option(
-        0, "Seed of the random part of the new surface. 0 draws a secret one for each run; any other value makes the "
-        "run repeatable, and the surface invertible by whoever knows it.", low=0, high=2**31 - 1,
+        0,
+        "Seed of the random part of the new surface. 0 draws a secret one for each run; any other value makes the "
+        "run repeatable, and the surface invertible by whoever knows it.",
+        low=0,
+        high=2**31 - 1,
     )
     report_before_images: bool = _option(False, "Show the original face in the QC report. The report is then identifiable.")
     use_gpu: bool = _option(True, "Use a CUDA GPU where a landmark source can and there is one; otherwise the CPU, and say so.")
     on_qc_fail: str = _option(
-        "fail-job", "If a study is refused: exit non-zero, or exit 0 with tags. No image is written in either case.",
+        "fail-job",
+        "If a study is refused: exit non-zero, or exit 0 with tags. No image is written in either case.",
         choices=("fail-job", "tag-only"),
     )
     tag: str = _option("hndeface", "Tag on defaced outputs; name it in the EXCEPT clause of gear rules.")

@@ -10,12 +10,15 @@ LANDMARK_NAMES: tuple[str, ...] = (
     "mouth_left", "mouth_right", "lip_upper", "lip_lower", "chin", "jaw_left", "jaw_right", "ear_left", "ear_right",
 )  # fmt: skip
 
-#: What a drawn region is (values of `model.RoiKind`). Regular expressions on the folded ROI name (lower case, accents and punctuation to single blanks); the first hit decides.
+#: What a drawn region is (values of `model.RoiKind`): regular expressions on the folded ROI name (lower case, accents and
+#: punctuation to single blanks); the first hit decides.
 ROI_RULES: tuple[tuple[str, str], ...] = (
     (r"\b(couch|table|tisch|support|headrest|rest|immobili|baseplate|rail)", "support"),
     (r"\b(mask|thermoplast|bolus|air|bite|shell|marker|fiducial|wire|bb)\b", "support"),
-    (r"\b(external|body|skin|outline|outer contour|patient|aussenkontur|korper|koerper|peau|contour externe|cuerpo|piel)\b",
-     "external"),
+    (
+        r"\b(external|body|skin|outline|outer contour|patient|aussenkontur|korper|koerper|peau|contour externe|cuerpo|piel)\b",
+        "external",
+    ),
     (r"(ptv|ctv|gtv|itv|\btv\b|target|tumou?r|boost|zielvolumen)", "target"),
     (r"\b(ln|lns|ganglion|node|nodes|nodal|lymph\w*|level|neck (left|right|l|r)|lk|lv [ivx]+)\b", "node"),
     (r"\b(eye|eyes|globe|eyeball|orbit|lens|cornea|auge|linse|oeil|cristallin|ojo|cristalino|bulbus|oog)\b", "landmark"),

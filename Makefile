@@ -1,0 +1,45 @@
+# Everything a fresh machine needs is python3.11 or newer, make and git.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test slow bench check lock manifest clean
+
+help:            ## this list
+	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+$(STAMP): requirements.lock requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ...' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo 'This Python cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+install: $(STAMP) ## the virtual environment in .venv, exactly as locked
+
+demo: $(STAMP)    ## deface a synthetic study as a platform job, into demo/
+	$(BIN)/hndeface demo --output demo
+
+test: $(STAMP)    ## the tests that take seconds each
+	$(BIN)/python -m pytest
+
+slow: $(STAMP)    ## the tests that take minutes, and those on real data where it is there
+	$(BIN)/python -m pytest -m slow
+
+bench: $(STAMP)   ## time and memory of a run against the floor of reading and writing the same file
+	$(BIN)/python scripts/bench
+
+check: $(STAMP)   ## every static check
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
+
+manifest: $(STAMP) ## manifest.json from Settings and pyproject.toml
+	$(BIN)/python scripts/manifest
+
+lock: $(STAMP)    ## requirements*.lock from pyproject.toml
+	$(BIN)/python scripts/lock
+
+clean:           ## what was built
+	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

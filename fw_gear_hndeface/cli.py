@@ -1,0 +1,165 @@
+"""`hndeface`: the same work as the platform's job, without a platform."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from fw_gear_hndeface.doors import VERDICT_WORDS, exit_code_of, frames_of, hush, stem_of, words_for
+from fw_gear_hndeface.errors import SettingsError
+from fw_gear_hndeface.model import Level, Result
+from fw_gear_hndeface.settings import Settings
+
+_EPILOG = "exit codes: 0 verdict, 2 usage or settings, 3 input, 4 landmarks, 5 protection, 6 verification, 7 privacy, 1 other"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code of the process."""
+    hush()
+    debug = False
+    try:
+        options = _parser().parse_args(arguments)
+        debug = any(pair.lower() == "debug=true" for pair in getattr(options, "set", []))
+        code: int = options.command(options)
+    except KeyboardInterrupt:
+        _complain("Stopped; nothing was written.")
+        return 130
+    except Exception as error:
+        _complain(words_for(error))
+        if debug:
+            _complain(frames_of(error))
+        return exit_code_of(error)
+    return code
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Deface one study and put the result into a folder."""
+    settings = _settings(options)
+    from fw_gear_hndeface.keys import uid_key
+    from fw_gear_hndeface.pipeline import deface, publish
+
+    inputs = [Path(name) for name in options.inputs]
+    output: Path = options.output
+    output.mkdir(parents=True, exist_ok=True)
+    key = uid_key()
+    with tempfile.TemporaryDirectory(prefix="hndeface-") as work, _progress(options.quiet) as on_progress:
+        staged = deface(inputs, Path(work), stem_of(inputs[0].name), settings, key=key, on_progress=on_progress)
+        written = publish(staged, output)
+    _tell(staged.result, output, any(path.name.endswith(".zip") for path in written))
+    return staged.exit_code
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    values: dict[str, Any] = {}
+    for pair in options.set:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise SettingsError(f"--set: got '{pair}', expected key=value.")
+        values[name.strip().replace("-", "_")] = value.strip()
+    if options.method is not None:
+        values["method"] = options.method
+    return Settings.from_mapping(values)
+
+
+def _tell(result: Result, output: Path, image: bool) -> None:
+    """Verdict, what a person should know, and where to look. Names of input files may hold a patient's name: never printed."""
+    _say(f"{result.verdict.value}: {VERDICT_WORDS[result.verdict]}")
+    for finding in result.findings:
+        if finding.level is not Level.INFO:
+            _say(f"{finding.level.value} {finding.code}: {finding.message}")
+    _say(f"Look at {output}: *_hndeface.{'dicom.zip, .' if image else ''}qa.html, .qa.json")
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str, float], None]]:
+    """A progress listener: a bar on a terminal, nothing elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _stage, _fraction: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=1.0, bar_format="{desc:<12} |{bar}| {elapsed}", leave=False, file=sys.stderr) as bar:
+
+        def listen(stage: str, fraction: float) -> None:
+            bar.set_description_str(stage, refresh=False)
+            bar.n = max(bar.n, min(fraction, 1.0))
+            bar.refresh()
+
+        yield listen
+
+
+def _demo(options: argparse.Namespace) -> int:
+    """Deface a synthetic study as a platform job."""
+    from fw_gear_hndeface.demo import run_demo
+
+    return run_demo(options.output, _say)
+
+
+def _methods(options: argparse.Namespace) -> int:
+    """List the methods of changing a face."""
+    from fw_gear_hndeface.methods import REGISTRY
+
+    rows = [{"name": name, "summary": method.summary} for name, method in REGISTRY.items()]
+    if options.json:
+        _say(json.dumps(rows, indent=2))
+    else:
+        for row in rows:
+            _say(f"{row['name']:<16} {row['summary']}")
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are `SettingsError`s: one sentence, exit code 2, and no word that may be a file's name."""
+
+    def error(self, message: str) -> NoReturn:
+        told = re.sub(r"(unrecognized arguments|invalid choice|ambiguous option): .*", r"\1", message)
+        raise SettingsError(f"{told[:1].upper()}{told[1:]}. See: {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="hndeface", description="Deface head-and-neck CT, and nothing but the face.", epilog=_EPILOG)
+    parser.add_argument("--version", action="version", version=importlib.metadata.version("fw-gear-hndeface"))
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="deface one study", description="Deface one study.", epilog=_EPILOG)
+    run.add_argument("inputs", nargs="+", metavar="INPUT", help="zip, tar, folder or single files; several make one study")
+    run.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the defaced study and its report"
+    )
+    run.add_argument("-m", "--method", metavar="M", help="how the face is changed; see `hndeface methods`")
+    run.add_argument("-s", "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting; may be given again")
+    run.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    run.set_defaults(command=_run)
+
+    demo = commands.add_parser(
+        "demo", help="deface a synthetic study", description="Deface a synthetic study as a platform job."
+    )
+    demo.add_argument(
+        "-o", "--output", type=Path, default=Path("demo"), metavar="DIR", help="folder for the demo (default: demo)"
+    )
+    demo.set_defaults(command=_demo)
+
+    methods = commands.add_parser("methods", help="list the methods", description="List the methods of changing a face.")
+    methods.add_argument("--json", action="store_true", help="for programs")
+    methods.set_defaults(command=_methods)
+    return parser
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"hndeface: {text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""What the platform's door and the command line share: output names, words for a verdict, words for a failure."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+import warnings
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from fw_gear_hndeface.errors import HndefaceError
+from fw_gear_hndeface.model import Finding, Level, Verdict
+from fw_gear_hndeface.settings import Settings
+
+_ENDINGS = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".dicom", ".dcm", ".ima")
+_JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
+
+#: What each verdict means to the person who reads it.
+VERDICT_WORDS: dict[Verdict, str] = {
+    Verdict.DEFACED: "The face was changed and every check passed.",
+    Verdict.PARTIAL: "Only part of a face is in view; that part was changed and every check passed.",
+    Verdict.NO_FACE: "No face is in view; nothing was changed and no image was written.",
+    Verdict.ALREADY_DEFACED: "The input is defaced already; nothing was changed and no image was written.",
+    Verdict.REFUSED: "No result could be vouched for; no image was written.",
+}
+
+
+def stem_of(name: str) -> str:
+    """The input's file name without its archive and DICOM endings, for naming outputs; never print it."""
+    stem = Path(name).name
+    while stem.lower().endswith(_ENDINGS):
+        stem = stem.rpartition(".")[0]
+    return stem or "input"
+
+
+def words_for(error: BaseException) -> str:
+    """One sentence for a failure. The text of an error we did not foresee may name a patient, so only its place is told."""
+    if isinstance(error, HndefaceError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "Out of memory; nothing was written. Give the job more memory."
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "fw_gear_hndeface" in Path(frame.filename).parts]
+    place = f" in {Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else ""
+    return f"Unexpected {type(error).__name__}{place}; nothing was written. Please report this place."
+
+
+def frames_of(error: BaseException) -> str:
+    """Where an error passed through: file, line and function, without messages or values."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return "\n".join(f"  {Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
+
+
+def exit_code_of(error: BaseException) -> int:
+    """What a process that failed with `error` ends with."""
+    return error.exit_code if isinstance(error, HndefaceError) else 1
+
+
+def passed(verdict: Verdict, findings: Iterable[Finding]) -> str:
+    """The QC state of a run: pass, fail or na."""
+    if verdict is Verdict.REFUSED or any(finding.level is Level.ERROR for finding in findings):
+        return "fail"
+    return "pass" if verdict in (Verdict.DEFACED, Verdict.PARTIAL) else "na"
+
+
+def hush() -> None:
+    """Silence libraries whose warnings quote DICOM values."""
+    warnings.simplefilter("ignore")
+    for library in ("pydicom", "matplotlib", "PIL"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+def manifest_config() -> dict[str, dict[str, Any]]:
+    """The `config` part of manifest.json, written from `Settings`."""
+    kinds = get_type_hints(Settings)
+    options: dict[str, dict[str, Any]] = {}
+    for spec in fields(Settings):
+        if not spec.metadata["platform"]:
+            continue
+        option: dict[str, Any] = {"type": _JSON_TYPES[kinds[spec.name]], "default": spec.default}
+        option["description"] = spec.metadata["help"]
+        if spec.metadata["choices"]:
+            option["enum"] = list(spec.metadata["choices"])
+        if spec.metadata["low"] is not None:
+            option |= {"minimum": spec.metadata["low"], "maximum": spec.metadata["high"]}
+        options[spec.name] = option
+    return options

@@ -1,0 +1,92 @@
+"""The content of a report as plain data: strictly valid JSON, keys promised by `qa.schema.json`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.resources
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from fw_gear_hndeface.model import Finding, Result
+from fw_gear_hndeface.settings import Settings
+
+#: Raised by one before the point when a promised key changes its meaning or goes.
+SCHEMA_VERSION = "1.0"
+
+_PACKAGE = "fw-gear-hndeface"
+_VERSIONS_OF = ("numpy", "scipy", "scikit-image", "SimpleITK", "pydicom", "python-gdcm", "dlib-bin", "face-recognition-models")
+_DEFAULTS: dict[str, Any] = {
+    "method": None,
+    "landmarks": {},
+    "removed_ml": None,
+    "added_ml": None,
+    "retextured_ml": None,
+    "rois": [],
+    "objects": [],
+    "privacy": {},
+    "seconds": {},
+    "peak_mb": None,
+}
+
+
+def report_data(result: Result, settings: Settings) -> dict[str, Any]:
+    """Everything a report says. Measures this version does not know go in as they are."""
+    head = {
+        "schema_version": SCHEMA_VERSION,
+        "software": {"name": "hndeface", "version": _version_of(_PACKAGE)},
+        "verdict": result.verdict.value,
+    }
+    tail = {
+        "findings": [_finding(finding) for finding in result.findings],
+        "settings": asdict(settings),
+        "versions": {"python": platform.python_version(), **{name: _version_of(name) for name in _VERSIONS_OF}},
+    }
+    data: dict[str, Any] = plain({**head, **_DEFAULTS, **result.measures, **head, **tail})
+    return data
+
+
+def plain(value: Any) -> Any:
+    """A value made of what JSON knows: arrays and tuples become lists, numbers that are not finite become null.
+
+    Raises
+    ------
+    TypeError
+        Something that is no data.
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [plain(item) for item in value]
+    raise TypeError(f"a report holds plain data only, got {type(value).__name__}")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of `.qa.json`."""
+    text = importlib.resources.files(__package__).joinpath("qa.schema.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def _finding(finding: Finding) -> dict[str, str]:
+    return {"level": finding.level.value, "code": finding.code, "message": finding.message, "where": finding.where}
+
+
+def _version_of(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,229 @@
+"""The report: promised keys, valid JSON, a page that is self-contained and says what a person needs."""
+
+from __future__ import annotations
+
+import base64
+import html.parser
+import io
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from PIL import Image
+
+from fw_gear_hndeface.model import Finding, Level, Result, Verdict
+from fw_gear_hndeface.report import report_data, schema, write_report
+from fw_gear_hndeface.report.data import plain
+from fw_gear_hndeface.report.page import VERDICT_TEXT, render_page
+from fw_gear_hndeface.settings import Settings
+
+MEASURES: dict[str, Any] = {
+    "method": "membrane",
+    "landmarks": {"nose_tip": {"lps_mm": [1.25, -94.5, 12.0], "sigma_mm": 2.5, "source": "rendered_face"}},
+    "removed_ml": 41.61,
+    "added_ml": 7.04,
+    "retextured_ml": 12.5,
+    "rois": [
+        {"name": "Parotid_L", "kind": "organ", "unchanged_percent": 100.0},
+        {"name": "PTV <70> & more", "kind": "target", "unchanged_percent": 99.25},
+        {"name": "Mandible", "kind": "organ", "unchanged_percent": 99.9},
+    ],
+    "objects": [{"modality": "CT", "fate": "defaced"}, {"modality": "RTDOSE", "fate": "left out"}],
+    "privacy": {"own_distance": 0.71, "rank": 17, "attacks": [{"name": "smooth", "face_found": False}]},
+    "seconds": {"read": 1.5, "change": 2.25},
+    "peak_mb": 812.4,
+}
+FINDINGS = (
+    Finding(Level.INFO, "junk_ignored", "2 files are no DICOM and were left out."),
+    Finding(Level.WARNING, "target_in_zone", "PTV meets the face zone: 3.2 mL kept.", "CT series 3"),
+)
+
+
+def result(verdict: Verdict = Verdict.DEFACED, findings: tuple[Finding, ...] = FINDINGS, **measures: Any) -> Result:
+    return Result(verdict, None, findings, {**MEASURES, **measures})
+
+
+def page(of: Result, **figures: Any) -> str:
+    return render_page(report_data(of, Settings()), figures)
+
+
+def refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_the_record_follows_the_published_schema(tmp_path: Path, verdict: Verdict) -> None:
+    record, _ = write_report(result(verdict), folder=tmp_path, stem="case", settings=Settings(), figures={})
+    data = json.loads(record.read_text(encoding="utf-8"), parse_constant=refuse_constant)
+    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.validate(data, schema(), cls=jsonschema.Draft202012Validator)
+    assert data["verdict"] == verdict.value
+
+
+def test_the_keys_relied_on_from_outside_hold_what_was_measured(tmp_path: Path) -> None:
+    record, _ = write_report(result(), folder=tmp_path, stem="case", settings=Settings(ears="keep"), figures={})
+    data = json.loads(record.read_text(encoding="utf-8"))
+    assert data["method"] == "membrane"
+    assert data["landmarks"]["nose_tip"] == {"lps_mm": [1.25, -94.5, 12.0], "sigma_mm": 2.5, "source": "rendered_face"}
+    assert (data["removed_ml"], data["added_ml"], data["peak_mb"]) == (41.61, 7.04, 812.4)
+    assert data["rois"][1] == {"name": "PTV <70> & more", "kind": "target", "unchanged_percent": 99.25}
+    assert data["findings"][1] == {
+        "level": "warning",
+        "code": "target_in_zone",
+        "message": "PTV meets the face zone: 3.2 mL kept.",
+        "where": "CT series 3",
+    }
+    assert data["objects"][1] == {"modality": "RTDOSE", "fate": "left out"}
+    assert data["seconds"] == {"read": 1.5, "change": 2.25}
+    assert data["settings"]["ears"] == "keep"
+    assert data["versions"]["numpy"] == np.__version__
+
+
+def test_a_run_that_measured_nothing_still_has_every_key(tmp_path: Path) -> None:
+    empty = Result(Verdict.ALREADY_DEFACED, None, (), {})
+    record, shown = write_report(empty, folder=tmp_path, stem="x", settings=Settings(), figures={})
+    data = json.loads(record.read_text(encoding="utf-8"))
+    jsonschema.validate(data, schema())
+    assert data["method"] is None
+    assert data["rois"] == []
+    assert "Already defaced" in shown.read_text(encoding="utf-8")
+
+
+def test_the_schema_refuses_a_record_without_a_promised_key_or_with_an_unknown_verdict() -> None:
+    data = report_data(result(), Settings())
+    for key in ("verdict", "landmarks", "removed_ml", "rois", "findings", "objects", "privacy", "seconds", "peak_mb"):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({name: value for name, value in data.items() if name != key}, schema())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**data, "verdict": "fine"}, schema())
+
+
+def test_numbers_that_are_not_finite_become_null_wherever_they_are(tmp_path: Path) -> None:
+    odd = result(added_ml=math.nan, privacy={"scores": (np.float32(math.inf), np.float64(0.5)), "deep": {"x": -math.inf}})
+    record, _ = write_report(odd, folder=tmp_path, stem="case", settings=Settings(), figures={})
+    text = record.read_text(encoding="utf-8")
+    data = json.loads(text, parse_constant=refuse_constant)
+    assert data["added_ml"] is None
+    assert data["privacy"] == {"scores": [None, 0.5], "deep": {"x": None}}
+    assert "NaN" not in text
+    assert "Infinity" not in text
+
+
+def test_arrays_and_numpy_scalars_become_plain_values_and_objects_are_refused() -> None:
+    assert plain({1: np.int16(4), "a": np.array([[1, 2]]), "b": (True, None)}) == {"1": 4, "a": [[1, 2]], "b": [True, None]}
+    with pytest.raises(TypeError, match="object"):
+        plain([object()])
+
+
+def test_measures_cannot_overwrite_verdict_or_findings() -> None:
+    data = report_data(Result(Verdict.REFUSED, None, FINDINGS, {"verdict": "defaced", "findings": []}), Settings())
+    assert data["verdict"] == "refused"
+    assert len(data["findings"]) == 2
+
+
+def test_files_are_named_after_the_stem_and_do_not_contain_it(tmp_path: Path) -> None:
+    written = write_report(result(), folder=tmp_path, stem="Doe^Jane 1961", settings=Settings(), figures={})
+    assert [path.name for path in written] == ["Doe^Jane 1961_hndeface.qa.json", "Doe^Jane 1961_hndeface.qa.html"]
+    assert sorted(tmp_path.iterdir()) == sorted(written)
+    for path in written:
+        assert "Doe" not in path.read_text(encoding="utf-8")
+
+
+class Seen(html.parser.HTMLParser):
+    """Every tag and every address of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+
+
+def test_the_page_needs_no_network_and_no_script() -> None:
+    text = page(result(), front=np.zeros((4, 5), np.uint8))
+    seen = Seen()
+    seen.feed(text)
+    assert not {"script", "link", "iframe", "object"} & set(seen.tags)
+    assert all(address.startswith("data:image/png;base64,") for address in seen.addresses)
+    assert not re.search(r"url\(|@import|https?://", text)
+
+
+def test_pictures_are_embedded_unchanged_with_their_captions() -> None:
+    grey = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    colour = np.dstack([grey, grey + 1, grey + 2])
+    seen = Seen()
+    text = page(result(), **{"from the front": grey, "from the left": colour})
+    seen.feed(text)
+    pictures = [Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) for uri in seen.addresses]
+    np.testing.assert_array_equal(np.asarray(pictures[0]), grey)
+    np.testing.assert_array_equal(np.asarray(pictures[1]), colour)
+    assert "<figcaption>from the front</figcaption>" in text
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_the_headline_says_the_verdict_in_words_and_colour(verdict: Verdict) -> None:
+    colour, headline, advice = VERDICT_TEXT[verdict.value]
+    text = page(result(verdict))
+    assert f'<header class="{colour}">\n<h1>{headline}</h1>\n<p>{advice}</p>' in text
+
+
+def test_a_written_image_with_a_failed_check_is_not_shown_as_good() -> None:
+    text = page(result(findings=(Finding(Level.ERROR, "privacy", "The result can be matched."),)))
+    assert '<header class="warn">' in text
+    assert "Do not share it" in text
+
+
+def test_six_numbers_are_on_the_first_screen() -> None:
+    text = page(result())
+    numbers = re.findall(r"<dt>(.*?)</dt><dd>(.*?)(?: <small>|</dd>)", text)
+    assert dict(numbers) == {
+        "tissue removed": "41.6",
+        "tissue added": "7.0",
+        "given new values": "12.5",
+        "drawn structures untouched": "1 of 3",
+        "landmarks placed": "1",
+        "run time, 812 MB at most": "3.8",
+    }
+
+
+def test_structures_are_sorted_by_worst_and_their_names_are_escaped() -> None:
+    text = page(result())
+    assert text.index("PTV &lt;70&gt; &amp; more") < text.index("Mandible") < text.index("Parotid_L")
+    assert "PTV <70>" not in text
+    assert "99.25 %" in text
+
+
+def test_a_structure_nobody_measured_comes_first_and_says_so() -> None:
+    text = page(result(rois=[*MEASURES["rois"], {"name": "Chiasm", "kind": "organ", "unchanged_percent": None}]))
+    assert text.index("Chiasm") < text.index("PTV &lt;70&gt;")
+    assert "not measured" in text
+
+
+def test_findings_landmarks_objects_settings_and_versions_are_told() -> None:
+    text = page(result())
+    for words in (
+        "PTV meets the face zone: 3.2 mL kept.",
+        "CT series 3",
+        "1.2, -94.5, 12.0",
+        "rendered_face",
+        "<td>RTDOSE</td><td>left out</td>",
+        "name smooth; face found no",
+        "max_uncertainty_mm",
+        np.__version__,
+        "Not a medical device",
+    ):
+        assert words in text
+
+
+def test_the_page_is_ready_for_phones_dark_rooms_and_paper() -> None:
+    text = page(result())
+    for words in ('name="viewport"', "prefers-color-scheme: dark", "@media print", '<html lang="en">', "<main>"):
+        assert words in text

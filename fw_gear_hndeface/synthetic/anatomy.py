@@ -26,7 +26,7 @@ from fw_gear_hndeface.synthetic.surface import SIDES, cranium, nostrils
 
 AIR_HU, FAT_HU, MUSCLE_HU, SKIN_HU, BRAIN_HU = -1000.0, -100.0, 52.0, 15.0, 35.0
 
-#: Over how many millimetres a border between two tissues is blurred.
+#: Over how many millimetres a border between two tissues is blurred at least; coarse voxels blur more.
 BLUR_MM = 1.5
 
 
@@ -46,6 +46,12 @@ class Canvas:
     hu: Array
     regions: dict[str, Bool] = field(default_factory=dict)
 
+    @property
+    def blur_mm(self) -> float:
+        """Width of the soft border between two tissues."""
+        spacing = np.linalg.norm(self.lattice.affine[:3, :3], axis=0)
+        return max(BLUR_MM, 0.7 * float(np.median(spacing)))
+
     def around(self, shapes: Sequence[Shape], margin_mm: float = 6.0) -> Box:
         """The index box that holds all the shapes."""
         bounds = np.array([shape.bounds() for shape in shapes])
@@ -56,11 +62,11 @@ class Canvas:
         out = np.full(self.hu[box].shape, FAR_MM, dtype=np.float32)
         for one in shapes:
             out = blend(out, one.distance(*self.lattice.axes(box)), width_mm)
-        return np.maximum(out, self.skin[box] + np.float32(under_mm))
+        return np.asarray(np.maximum(out, self.skin[box] + np.float32(under_mm)), dtype=np.float32)
 
     def paint(self, box: Box, shape: Array, value_hu: float) -> None:
         """Set HU inside a field, with a soft border."""
-        share = np.clip(0.5 - shape / BLUR_MM, 0.0, 1.0)
+        share = np.clip(0.5 - shape / self.blur_mm, 0.0, 1.0)
         self.hu[box] += (np.float32(value_hu) - self.hu[box]) * share
 
     def name(self, name: str, box: Box, shape: Array) -> None:
@@ -87,8 +93,8 @@ def _layers(p: HeadParameters, canvas: Canvas) -> None:
     """Air, skin, fat and muscle by depth."""
     depth = -canvas.skin
     hu = canvas.hu
-    hu += np.float32(SKIN_HU - AIR_HU) * np.clip(0.5 + depth / BLUR_MM, 0, 1)
-    hu += np.float32(FAT_HU - SKIN_HU) * np.clip((depth - 1.2) / BLUR_MM, 0, 1)
+    hu += np.float32(SKIN_HU - AIR_HU) * np.clip(0.5 + depth / canvas.blur_mm, 0, 1)
+    hu += np.float32(FAT_HU - SKIN_HU) * np.clip((depth - 1.2) / canvas.blur_mm, 0, 1)
     hu += np.float32(MUSCLE_HU - FAT_HU) * np.clip((depth - p.fat_mm) / 2.5, 0, 1)
 
 

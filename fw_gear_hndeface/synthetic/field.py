@@ -1,7 +1,8 @@
 """Signed fields on any grid: voxel positions in the head frame, soft shapes, and smooth random fields.
 
-The head frame is in mm: origin midway between the globe centres, x to the patient's left, y posterior, z superior. Every function is
-evaluated at a voxel's own position, so the same head on two grids agrees in patient space. Fields are negative inside a shape.
+The head frame is in mm: origin midway between the globe centres, x to the patient's left, y posterior, z superior. Every
+function is evaluated at a voxel's own position, so the same head on two grids agrees in patient space. Fields are negative
+inside a shape.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ def _add_couch(p: HeadParameters, canvas: anatomy.Canvas) -> None:
     cup = np.maximum(np.abs(x) - 45.0, np.maximum(y - top, back - 24.0 - y))
     cup = np.broadcast_to(np.maximum(cup, np.abs(z + 40.0) - 75.0), canvas.hu.shape)
     for field, value in ((cup, -920.0), (slab, -150.0), (slab + 2.0, -940.0)):
-        share = np.clip(0.5 - field / anatomy.BLUR_MM, 0, 1) * outside
+        share = np.clip(0.5 - field / canvas.blur_mm, 0, 1) * outside
         canvas.hu += (np.float32(value) - canvas.hu) * share.astype(np.float32)
 
 

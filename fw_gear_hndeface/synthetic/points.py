@@ -20,10 +20,10 @@ def _shoot(p: HeadParameters, xs: Float, zs: Float) -> Float:
     """y of the first skin along rays from the front, over z and x, (Z, X), mm; evenly spaced `xs`, `zs`."""
     ys = np.arange(-75.0, 45.0, STEP_MM)
     affine = np.eye(4)
-    affine[:3, :3] = [[0, 0, _step(xs)], [0, STEP_MM, 0], [_step(zs), 0, 0]]
+    affine[:3, :3] = np.fliplr(np.diag([_step(xs), STEP_MM, _step(zs)]))
     affine[:3, 3] = [xs[0], ys[0], zs[0]]
     skin = skin_distance(p, Lattice((len(zs), len(ys), len(xs)), affine)).astype(np.float64)
-    return _first(skin, axis=1) * STEP_MM + ys[0]
+    return np.asarray(_first(skin, axis=1) * STEP_MM + ys[0], dtype=np.float64)
 
 
 def _step(values: Float) -> float:
@@ -47,7 +47,7 @@ def _side(p: HeadParameters, side: float, y: float, z: float, start: float) -> P
     """Skin point met from the side, starting `start` mm from the middle plane."""
     count = int((start - 4.0) / STEP_MM)
     affine = np.eye(4)
-    affine[:3, :3] = [[0, 0, -side * STEP_MM], [0, 1, 0], [1, 0, 0]]
+    affine[:3, :3] = np.fliplr(np.diag([-side * STEP_MM, 1.0, 1.0]))
     affine[:3, 3] = [side * start, y, z]
     skin = skin_distance(p, Lattice((1, 1, count), affine)).astype(np.float64)
     return (side * (start - float(_first(skin, axis=2)[0, 0]) * STEP_MM), y, z)

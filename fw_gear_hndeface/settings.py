@@ -106,7 +106,7 @@ def _convert(name: str, value: Any, kind: type) -> Any:
     elif kind in (int, float) and not isinstance(value, bool):
         try:
             number = kind(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = None
         if number is not None and (kind is float or float(value) == number):
             return number

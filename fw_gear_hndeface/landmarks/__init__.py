@@ -1,0 +1,1 @@
+"""Sources of facial landmarks, one per file, and their consensus."""

@@ -1,0 +1,35 @@
+"""What every source of landmarks is given and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from fw_gear_hndeface.model import Landmarks, Roi
+from fw_gear_hndeface.ops.head import HeadScan
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a source may look at: one head window and the drawn regions of the same frame of reference."""
+
+    head: HeadScan
+    rois: tuple[Roi, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """One way to find landmarks: `locate` answers with what it found, possibly nothing; it never guesses a whole face."""
+
+    name: str
+    reference: str
+    locate: Callable[[Evidence], Landmarks]
+    missing: Callable[[], str | None] = field(default=lambda: None)
+
+
+def nothing() -> Landmarks:
+    """The answer of a source that found no landmark."""
+    return Landmarks({})
+
+
+Sources = Iterator[Source]

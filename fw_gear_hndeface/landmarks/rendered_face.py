@@ -1,0 +1,138 @@
+"""Landmarks from pictures of the skin: render, detect the face, place 68 points, project them back onto the surface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fw_gear_hndeface.landmarks.contract import Evidence, Source, nothing
+from fw_gear_hndeface.landmarks.detector import detect, shape
+from fw_gear_hndeface.model import Float, Landmark, Landmarks
+from fw_gear_hndeface.ops.render import Pose, Surface, render
+
+#: Viewing angles tried first, the likeliest first: planning scans lie with the chin raised as often as level.
+FIRST_POSES = tuple(Pose(pitch) for pitch in (0, 15, 30, -15, -30, 45))
+#: Tried when those find nothing sure: turned and tilted heads.
+MORE_POSES = tuple(Pose(p, y, r) for r in (0, 20, -20) for y in (0, 25, -25) for p in (0, 25) if y or r)
+#: Score that ends the search; weaker faces are compared before one is taken.
+SURE_SCORE = 0.6
+#: Width of the detector's box on a face, mm: from an infant's to a large adult's.
+BOX_MM = (70.0, 240.0)
+PIXEL_MM = 1.5
+#: From the middle of the lid contour to the centre of the globe, along the viewing direction, mm (adult, measured on heads
+#: of known globe centres).
+LID_TO_GLOBE_MM = 15.5
+
+#: Index ranges of the 68 points; the picture's left is the patient's right.
+POINTS = {
+    "brow_right": range(17, 22),
+    "brow_left": range(22, 27),
+    "canthus_outer_right": (36,),
+    "canthus_inner_right": (39,),
+    "canthus_inner_left": (42,),
+    "canthus_outer_left": (45,),
+    "nasion": (27,),
+    "nose_tip": (30,),
+    "ala_right": (31,),
+    "subnasale": (33,),
+    "ala_left": (35,),
+    "mouth_right": (48,),
+    "lip_upper": (51,),
+    "mouth_left": (54,),
+    "lip_lower": (57,),
+    "chin": (8,),
+    "jaw_right": (4,),
+    "jaw_left": (12,),
+}
+LIDS = {"globe_right": range(36, 42), "globe_left": range(42, 48)}
+#: One sigma of a well-detected point, mm; jaw points slide along the silhouette.
+SIGMA_MM = 3.0
+LOOSE = {"jaw_right": 4.0, "jaw_left": 4.0, "brow_left": 1.5, "brow_right": 1.5, "chin": 1.8, "globe_left": 1.2, "globe_right": 1.2}
+
+
+@dataclass(frozen=True, eq=False)
+class Sighting:
+    """The face in one view: detector score, pose and the 68 points on the surface, (68, 3) LPS mm (NaN: off the surface)."""
+
+    score: float
+    pose: Pose
+    points: Float
+
+
+def look(skin: Surface, pose: Pose) -> Sighting | None:
+    """The best face of plausible size in one view of a surface."""
+    picture = render(skin, pose, pixel_mm=PIXEL_MM)
+    for face in detect(picture.grey):
+        if BOX_MM[0] <= face.width * PIXEL_MM <= BOX_MM[1]:
+            pixels = shape(picture.grey, face.box)
+            sighting = Sighting(face.score, pose, picture.to_patient(pixels[:, 0], pixels[:, 1]))
+            if _plausible(sighting):
+                return sighting
+    return None
+
+
+def sight(skin: Surface) -> Sighting | None:
+    """The surest face over all views, seen again from straight in front; None where no view shows one."""
+    best = None
+    for poses in (FIRST_POSES, MORE_POSES):
+        for pose in poses:
+            best = _surer(best, look(skin, pose))
+        if best is not None:
+            break
+    return None if best is None else _surer(best, _frontal(skin, best))
+
+
+def _surer(one: Sighting | None, other: Sighting | None) -> Sighting | None:
+    if one is None or other is None:
+        return one or other
+    return other if other.score > one.score else one
+
+
+def _frontal(skin: Surface, sighting: Sighting) -> Sighting | None:
+    """The face seen again with its own yaw and roll taken out; pitch stays, as the detector chose it."""
+    right, left = (_middle(sighting.points[list(LIDS[name])]) for name in LIDS)
+    across = left - right
+    yaw = float(np.degrees(np.arctan2(across[1], across[0])))
+    roll = float(np.degrees(np.arctan2(-across[2], np.hypot(across[0], across[1]))))
+    if abs(yaw) + abs(roll) < 3.0 or abs(yaw) > 60.0:
+        return None
+    return look(skin, Pose(sighting.pose.pitch_deg, yaw, roll))
+
+
+def _plausible(sighting: Sighting) -> bool:
+    """Gates against faces seen in noise: size, symmetry and depth of what was found (mm)."""
+    points = sighting.points
+    eyes = [_middle(points[list(LIDS[name])]) for name in LIDS]
+    middle, mouth, nose = (eyes[0] + eyes[1]) / 2, _middle(points[48:60]), _middle(points[28:34])
+    if not np.all(np.isfinite([*middle, *mouth, *nose])):
+        return False
+    between, height = np.linalg.norm(eyes[0] - eyes[1]), np.linalg.norm(middle - mouth)
+    forward = np.dot(sighting.pose.axes[2], (middle + mouth) / 2 - nose)
+    sides = [np.linalg.norm(eye - nose) for eye in eyes]
+    return bool(38 < between < 95 and 40 < height < 105 and 4 < forward < 45 and abs(sides[0] - sides[1]) < 14)
+
+
+def locate(evidence: Evidence) -> Landmarks:
+    """Landmarks of the face seen in the window; nothing where no face is seen."""
+    sighting = sight(evidence.head.skin)
+    if sighting is None:
+        return nothing()
+    sigma = SIGMA_MM * (1.0 if sighting.score > 0.3 else 1.5)
+    offsets = {name: LID_TO_GLOBE_MM * sighting.pose.axes[2] for name in LIDS}
+    found = {}
+    for name, indices in {**POINTS, **LIDS}.items():
+        point = _middle(sighting.points[list(indices)])
+        if np.all(np.isfinite(point)):
+            found[name] = Landmark(point + offsets.get(name, 0.0), sigma * LOOSE.get(name, 1.0), SOURCE_NAME)
+    return Landmarks(found)
+
+
+def _middle(points: Float) -> Float:
+    """Median of the points on the surface; NaN where fewer than half of them are."""
+    good = points[np.all(np.isfinite(points), axis=1)]
+    return np.full(3, np.nan) if len(good) * 2 < len(points) else np.asarray(np.median(good, axis=0))
+
+
+SOURCE_NAME = "rendered_face"
+SOURCE = Source(SOURCE_NAME, "Bannister et al. 2020: landmarks by rendering and back-projection; dlib 68 points", locate)

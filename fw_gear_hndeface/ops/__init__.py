@@ -1,0 +1,1 @@
+"""Mask and surface operations in mm on grids of any orientation; numpy, scipy, SimpleITK and scikit-image only."""

@@ -1,0 +1,82 @@
+"""The head frame: where a canonical face lies in the patient, by a robust similarity fit to landmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fw_gear_hndeface.model import Float, Grid, Landmarks
+from fw_gear_hndeface.vocabulary import CANONICAL_FACE_MM
+
+
+@dataclass(frozen=True, eq=False)
+class HeadFrame:
+    """Origin midway between the globe centres; x to the patient's left, y posterior, z from the chin to the eyes.
+
+    Parameters
+    ----------
+    origin : (3,), LPS mm
+    axes : (3, 3), rows are the frame's x, y, z as unit vectors in LPS
+    scale : inter-globe distance over the canonical 64 mm
+    residual_mm : RMS distance of the landmarks from the fitted canonical face
+    """
+
+    origin: Float
+    axes: Float
+    scale: float
+    residual_mm: float = 0.0
+
+    def to_frame(self, points: Float) -> Float:
+        """Frame mm of LPS points, (..., 3); not divided by the scale."""
+        return np.asarray((points - self.origin) @ self.axes.T)
+
+    def to_patient(self, points: Float) -> Float:
+        """LPS mm of frame points in mm, (..., 3)."""
+        return np.asarray(points @ self.axes + self.origin)
+
+    def canonical(self, name: str) -> Float:
+        """Where the canonical face has a landmark, LPS mm."""
+        return self.to_patient(np.array(CANONICAL_FACE_MM[name]) * self.scale)
+
+    def grid(self, low: Float, high: Float, spacing_mm: float, frame: str = "") -> Grid:
+        """Grid along the frame's axes over a box in frame mm: k up, j posterior, i left."""
+        shape = np.ceil((high - low) / spacing_mm).astype(int)[::-1] + 1
+        affine = np.eye(4)
+        affine[:3, :3] = self.axes[::-1].T * spacing_mm
+        affine[:3, 3] = self.to_patient(low)
+        return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine, frame)
+
+
+def fit_frame(landmarks: Landmarks) -> HeadFrame | None:
+    """The canonical face laid over the landmarks; None when fewer than five of them are known.
+
+    Points far off the fit are given less weight in each of a few rounds (Cauchy weights, 5 mm), so that one stray landmark
+    does not turn the head.
+
+    Source
+    ------
+    Umeyama 1991 (least-squares similarity).
+    """
+    names = [name for name in landmarks if name in CANONICAL_FACE_MM]
+    if len(names) < 5:
+        return None
+    model = np.array([CANONICAL_FACE_MM[name] for name in names])
+    points = landmarks.stack(names)
+    base = np.array([1.0 / landmarks[name].sigma_mm ** 2 for name in names])
+    weights = base
+    for _ in range(8):
+        scale, axes, origin = _similarity(model, points, weights)
+        residual = np.linalg.norm(scale * model @ axes + origin - points, axis=1)
+        weights = base / (1.0 + (residual / 5.0) ** 2)
+    return HeadFrame(origin, axes, scale, float(np.sqrt(np.mean(residual**2))))
+
+
+def _similarity(model: Float, points: Float, weights: Float) -> tuple[float, Float, Float]:
+    w = weights[:, None] / weights.sum()
+    centre, middle = (model * w).sum(axis=0), (points * w).sum(axis=0)
+    u, s, vt = np.linalg.svd(((model - centre) * w).T @ (points - middle))
+    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    axes = (u * sign) @ vt
+    scale = float((s * sign).sum() / (((model - centre) ** 2) * w).sum())
+    return scale, axes, middle - scale * centre @ axes

@@ -1,0 +1,73 @@
+"""Morphology in mm on grids of any spacing, by exact distance transforms (never by counting voxels)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from fw_gear_hndeface.model import Bool, Mask
+
+Box = tuple[slice, slice, slice]
+
+
+def bounding_box(array: Bool, margin: tuple[int, int, int] = (0, 0, 0)) -> Box | None:
+    """The smallest index box that holds all set voxels, grown by a margin in voxels; None for an empty mask."""
+    box = []
+    for axis in range(3):
+        hit = np.flatnonzero(array.any(axis=tuple(a for a in range(3) if a != axis)))
+        if hit.size == 0:
+            return None
+        box.append(slice(max(int(hit[0]) - margin[axis], 0), min(int(hit[-1]) + margin[axis] + 1, array.shape[axis])))
+    return box[0], box[1], box[2]
+
+
+def distance_mm(array: Bool, spacing_mm: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Distance of every set voxel to the nearest unset one, mm; the lattice is taken as orthogonal."""
+    distance = ndimage.distance_transform_edt(array, sampling=spacing_mm)
+    return np.asarray(distance, dtype=np.float32)
+
+
+def dilate(mask: Mask, radius_mm: float) -> Mask:
+    """Every voxel within `radius_mm` of the mask, computed in the mask's box only."""
+    if radius_mm <= 0:
+        return mask
+    spacing = mask.grid.spacing_mm
+    margin = np.ceil(radius_mm / spacing).astype(int) + 1
+    box = bounding_box(mask.array, (int(margin[0]), int(margin[1]), int(margin[2])))
+    grown = mask.array.copy()
+    if box is not None:
+        grown[box] = distance_mm(~mask.array[box], spacing) <= radius_mm
+    return Mask(mask.grid, grown, f"{mask.name} + {radius_mm:g} mm")
+
+
+def erode(mask: Mask, radius_mm: float) -> Mask:
+    """Every voxel farther than `radius_mm` from the outside; the edge of the scan is no outside."""
+    kept = distance_mm(mask.array, mask.grid.spacing_mm) > radius_mm
+    return Mask(mask.grid, kept, f"{mask.name} - {radius_mm:g} mm")
+
+
+def opened(mask: Mask, radius_mm: float) -> Mask:
+    """The mask without what is thinner than twice the radius."""
+    return dilate(erode(mask, radius_mm), radius_mm).named(f"{mask.name} opened {radius_mm:g} mm") & mask
+
+
+def largest_component(mask: Mask) -> Mask:
+    """The largest face-connected part of the mask."""
+    labels, count = ndimage.label(mask.array)
+    if count <= 1:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return Mask(mask.grid, labels == int(sizes.argmax()), f"largest part of {mask.name}")
+
+
+def border_connected(array: Bool, sides: tuple[bool, bool, bool, bool, bool, bool]) -> Bool:
+    """The parts of a mask that touch the chosen faces of the lattice: (k low, k high, j low, j high, i low, i high)."""
+    labels, _ = ndimage.label(array)
+    faces = [labels[0], labels[-1], labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]]
+    touching = np.unique(np.concatenate([face.ravel() for face, use in zip(faces, sides, strict=True) if use]))
+    hit = np.zeros(int(labels.max()) + 1, dtype=np.bool_)
+    hit[touching] = True
+    hit[0] = False
+    return np.asarray(hit[labels])

@@ -1,0 +1,111 @@
+"""The face as a height field in the head frame: for each ray from the front, the depth of the first skin, bone or kept voxel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from fw_gear_hndeface.model import Float, Grid, Mask, Volume
+from fw_gear_hndeface.ops.frame import HeadFrame
+
+#: A map over the face: rows go up the frame's z, columns to the patient's left, one value per ray.
+Map = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Rays:
+    """Parallel rays along the frame's y axis through the centres of a frame grid's (k, i) pixels."""
+
+    frame: HeadFrame
+    grid: Grid
+    low: Float
+    pixel_mm: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows (up) and columns (left)."""
+        return self.grid.shape[0], self.grid.shape[2]
+
+    def pixels(self, x: Float, z: Float) -> tuple[Float, Float]:
+        """Row and column of frame positions, mm."""
+        return (z - self.low[2]) / self.pixel_mm, (x - self.low[0]) / self.pixel_mm
+
+    def lookup(self, field: Map, x: Float, z: Float) -> Float:
+        """A map's values at frame positions by linear interpolation; the rim's value outside."""
+        row, column = self.pixels(x, z)
+        values = ndimage.map_coordinates(field, [np.ravel(row), np.ravel(column)], order=1, mode="nearest")
+        return np.asarray(values).reshape(np.shape(x))
+
+    def depth(self, index: Map) -> Map:
+        """Frame y in mm of fractional j indices."""
+        return self.low[1] + index * self.pixel_mm
+
+
+def make_rays(frame: HeadFrame, low: Float, high: Float, pixel_mm: float = 1.0) -> Rays:
+    """Rays over a box in frame mm."""
+    return Rays(frame, frame.grid(low, high, pixel_mm), np.asarray(low, dtype=np.float64), pixel_mm)
+
+
+def first_crossing(rays: Rays, volume: Volume, threshold: float) -> Map:
+    """Frame y (mm) where each ray first rises above a threshold, sub-voxel; NaN where it never does."""
+    rays.grid.require_match(volume.grid)
+    above = volume.array > threshold
+    hit = above.argmax(axis=1)
+    found = above.any(axis=1)
+    k, i = np.indices(hit.shape)
+    before = np.maximum(hit - 1, 0)
+    high, low = volume.array[k, hit, i].astype(np.float64), volume.array[k, before, i].astype(np.float64)
+    step = np.where(hit > before, (threshold - low) / np.maximum(high - low, 1e-6), 1.0)
+    return np.where(found, rays.depth(before + np.clip(step, 0.0, 1.0)), np.nan)
+
+
+def first_inside(rays: Rays, mask: Mask) -> Map:
+    """Frame y (mm) of the first voxel of a mask on each ray; +inf where there is none."""
+    rays.grid.require_match(mask.grid)
+    hit = mask.array.argmax(axis=1).astype(np.float64)
+    return np.where(mask.array.any(axis=1), rays.depth(hit - 0.5), np.inf)
+
+
+def fill_nearest(field: Map) -> Map:
+    """NaN pixels take the value of the nearest known pixel."""
+    unknown = np.isnan(field)
+    if not unknown.any() or unknown.all():
+        return np.nan_to_num(field)
+    nearest = ndimage.distance_transform_edt(unknown, return_distances=False, return_indices=True)
+    return np.asarray(field[tuple(nearest)])
+
+
+def smooth_inside(field: Map, weight: Map, sigma_px: float) -> Map:
+    """Gaussian mean of a map under a weight map (normalised convolution), so that unknown pixels do not leak in."""
+    top = ndimage.gaussian_filter(field * weight, sigma_px)
+    return np.asarray(top / np.maximum(ndimage.gaussian_filter(weight, sigma_px), 1e-9))
+
+
+def membrane(field: Map, inside: NDArray[np.bool_], *, stiff: bool = True) -> Map:
+    """The map with the inside replaced by the smooth surface spanned from its rim.
+
+    Solves the Laplace (`stiff=False`) or biharmonic equation on the inside with everything else held fixed; the biharmonic
+    surface leaves the rim without a crease.
+    """
+    from scipy.sparse import coo_matrix, diags
+    from scipy.sparse.linalg import spsolve
+
+    if not inside.any():
+        return field
+    rows, columns = field.shape
+    number = np.arange(rows * columns).reshape(rows, columns)
+    pairs = np.concatenate([
+        np.column_stack([number[:-1].ravel(), number[1:].ravel()]),
+        np.column_stack([number[:, :-1].ravel(), number[:, 1:].ravel()]),
+    ])
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    adjacency = coo_matrix((np.ones(len(both)), (both[:, 0], both[:, 1])), shape=(number.size, number.size)).tocsr()
+    laplacian = adjacency - diags(np.asarray(adjacency.sum(axis=1)).ravel())
+    operator = (laplacian @ laplacian).tocsr() if stiff else laplacian.tocsr()
+    free, fixed = np.flatnonzero(inside.ravel()), np.flatnonzero(~inside.ravel())
+    flat = field.ravel().copy()
+    flat[free] = spsolve(operator[free][:, free].tocsc(), -operator[free][:, fixed] @ flat[fixed])
+    return flat.reshape(field.shape)

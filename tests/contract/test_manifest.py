@@ -50,14 +50,13 @@ def test_the_defaults_of_the_manifest_are_settings() -> None:
 def test_the_platform_accepts_a_usual_job_and_rejects_a_wrong_one() -> None:
     schema = derive_invocation_schema(MANIFEST)
     file = {"base": "file", "type": "dicom", "name": "CT.dicom.zip", "modality": "CT", "size": 1, "tags": []}
-    good = {"config": {"ears": "keep", "organ_margin_mm": 3.5}, "inputs": {"dicom": file}}
-    jsonschema.validate(good, schema)
-    for bad in (
-        {"config": {"ears": "pointed"}, "inputs": {"dicom": file}},
-        {"config": {"seed": -1}, "inputs": {"dicom": file}},
-    ):
+    defaults = {name: option["default"] for name, option in MANIFEST["config"].items()}
+    jsonschema.validate({"config": {**defaults, "ears": "keep", "organ_margin_mm": 3.5}, "inputs": {"dicom": file}}, schema)
+    for bad in ({"ears": "pointed"}, {"seed": -1}, {"debug": "yes"}, {"colour": "red"}):
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(bad, schema)
+            jsonschema.validate({"config": {**defaults, **bad}, "inputs": {"dicom": file}}, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"config": defaults, "inputs": {}}, schema)
 
 
 def test_versions_licence_and_name_agree_with_the_package() -> None:

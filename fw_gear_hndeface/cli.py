@@ -107,12 +107,16 @@ def _methods(options: argparse.Namespace) -> int:
     """List the methods of changing a face."""
     from fw_gear_hndeface.methods import REGISTRY
 
-    rows = [{"name": name, "summary": method.summary} for name, method in REGISTRY.items()]
+    methods = REGISTRY.values()
     if options.json:
-        _say(json.dumps(rows, indent=2))
-    else:
-        for row in rows:
-            _say(f"{row['name']:<16} {row['summary']}")
+        told = ("name", "removes", "leaks", "reference", "licence")
+        _say(json.dumps([{**{key: getattr(one, key) for key in told}, "missing": one.missing()} for one in methods], indent=2))
+        return 0
+    for one in methods:
+        lacking = one.missing()
+        _say(f"{one.name}{f' (not available: {lacking})' if lacking else ''}")
+        _say(f"  changes  {one.removes}")
+        _say(f"  leaves   {one.leaks}")
     return 0
 
 

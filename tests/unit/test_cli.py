@@ -176,11 +176,14 @@ def test_progress_is_shown_on_a_terminal_unless_quiet(tmp_path: Path, monkeypatc
 
 def test_methods_are_listed_for_people_and_programs(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["methods"]) == 0
-    assert capsys.readouterr().out.startswith("membrane ")
+    told = capsys.readouterr().out
+    assert told.startswith("membrane\n  changes  ")
+    assert "  leaves   " in told
     assert cli.main(["methods", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert rows[0]["name"] == "membrane"
-    assert all(row["summary"] for row in rows)
+    assert all(row["removes"] and row["leaks"] and row["licence"] for row in rows)
+    assert rows[0]["missing"] is None
 
 
 def test_help_and_version_are_0(capsys: pytest.CaptureFixture[str]) -> None:

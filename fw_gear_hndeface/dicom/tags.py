@@ -1,0 +1,180 @@
+"""The header of a defaced slice: what is set, appended, remapped and deleted. Everything else keeps its bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydicom import Dataset
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import FileDataset
+from pydicom.sequence import Sequence as DicomSequence
+from pydicom.tag import Tag
+from pydicom.uid import UID
+
+from fw_gear_hndeface.dicom.headers import OUR_MARK, OUR_NAME, PIXEL_DATA
+from fw_gear_hndeface.dicom.uids import new_uid
+
+_UID = re.compile(rb"[0-9.]{8,64}")
+_ICON = Tag("IconImageSequence")
+_ICON_BYTES = (b"\x88\x00\x00\x02", b"\x00\x88\x02\x00")
+#: Thumbnails show the face, old attributes may identify, signatures and series extremes are no longer true.
+_DELETED = (
+    "IconImageSequence",
+    "OriginalAttributesSequence",
+    "DigitalSignaturesSequence",
+    "MACParametersSequence",
+    "SmallestPixelValueInSeries",
+    "LargestPixelValueInSeries",
+)
+LONG_STRING = 64
+SHORT_TEXT = 1024
+SERIES_NUMBER_STEP = 1000
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a defaced object says about how it was made.
+
+    Attributes
+    ----------
+    version, method : of this software
+    description : the derivation in words (method, fill value)
+    key : secret behind the new UIDs
+    image_type : 'derived' sets the first value of ImageType, 'keep' leaves it
+    claim : False leaves out every statement that the face is gone
+    uids : old to new for all objects and series of the job, from `uid_map`; those of the series itself are always known
+    """
+
+    version: str
+    method: str
+    description: str
+    key: bytes
+    image_type: str = "derived"
+    claim: bool = True
+    uids: Mapping[bytes, bytes] = field(default_factory=dict)
+
+
+def stamp_header(dataset: FileDataset, stamp: Stamp, uids: Mapping[bytes, bytes]) -> None:
+    """Turn the header of an input slice into that of a defaced one, in place (DICOM PS3.3, PS3.15 E.3.2)."""
+    uid, series = str(dataset.SOPInstanceUID), str(dataset.get("SeriesInstanceUID", ""))
+    remap_uids(dataset, uids)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(new_uid(uid, stamp.key))
+    if series:
+        dataset.SeriesInstanceUID = UID(new_uid(series, stamp.key, "series"))
+    for name in _DELETED:
+        if name in dataset:
+            del dataset[name]
+    _describe_series(dataset)
+    _describe_image(dataset, stamp)
+    _describe_work(dataset, stamp)
+
+
+def remap_uids(dataset: Dataset, uids: Mapping[bytes, bytes]) -> None:
+    """Replace every known UID, at any depth, and delete icons inside sequences; elements without one keep their bytes."""
+    for tag in list(dataset.keys()):
+        if tag == PIXEL_DATA:
+            continue
+        item = dataset.get_item(tag)
+        if isinstance(item, RawDataElement):
+            if not isinstance(item.value, bytes) or not _worth_opening(item.value, uids):
+                continue
+            if item.VR != "SQ" and _is_plain(item.value):
+                dataset[tag] = _remapped(item, item.value, uids)
+                continue
+            item = dataset[tag]
+        if item.VR == "SQ" and item.value:
+            for inner in item.value:
+                if _ICON in inner:
+                    del inner[_ICON]
+                remap_uids(inner, uids)
+        elif item.VR == "UI" and item.value:
+            _remap_element(item, uids)
+
+
+def _worth_opening(value: bytes, uids: Mapping[bytes, bytes]) -> bool:
+    if len(value) > 1 << 20:
+        return False
+    return any(mark in value for mark in _ICON_BYTES) or any(found in uids for found in _UID.findall(value))
+
+
+def _is_plain(value: bytes) -> bool:
+    """Whether the bytes are nothing but UIDs."""
+    return re.fullmatch(rb"[0-9.\\]+[\0 ]?", value) is not None
+
+
+def _remapped(item: RawDataElement, value: bytes, uids: Mapping[bytes, bytes]) -> RawDataElement:
+    parts = [uids.get(part, part) for part in value.rstrip(b"\0 ").split(b"\\")]
+    joined = b"\\".join(parts)
+    joined += b"\0" * (len(joined) % 2)
+    return item._replace(value=joined, length=len(joined))
+
+
+def _remap_element(item: DataElement, uids: Mapping[bytes, bytes]) -> None:
+    many = not isinstance(item.value, str)
+    values = [str(part) for part in (item.value if many else [item.value])]
+    new = [uids.get(part.encode(), part.encode()).decode() for part in values]
+    if new != values:
+        item.value = new if many else new[0]
+
+
+def _describe_series(dataset: Dataset) -> None:
+    ending = " defaced"
+    old = str(dataset.get("SeriesDescription") or "")[: LONG_STRING - len(ending)]
+    dataset.SeriesDescription = (old + ending).strip()
+    number = dataset.get("SeriesNumber")
+    if number is not None and str(number):
+        dataset.SeriesNumber = int(number) + SERIES_NUMBER_STEP
+
+
+def _describe_image(dataset: Dataset, stamp: Stamp) -> None:
+    if stamp.image_type == "derived":
+        old = dataset.get("ImageType")
+        values = list(old) if old is not None and not isinstance(old, str) else [old or "ORIGINAL", "PRIMARY"]
+        dataset.ImageType = ["DERIVED", *values[1:]]
+    if dataset.get("Modality") == "CT" and not dataset.get("RescaleType"):
+        dataset.RescaleType = "HU"
+    if stamp.claim:
+        dataset.RecognizableVisualFeatures = "NO"
+
+
+def _describe_work(dataset: Dataset, stamp: Stamp) -> None:
+    name = f"{OUR_NAME} {stamp.version}: {OUR_MARK if stamp.claim else 'face changed, not verified'}"
+    methods = dataset.get("DeidentificationMethod")
+    old = [] if not methods else [methods] if isinstance(methods, str) else list(methods)
+    dataset.DeidentificationMethod = [*old, name[:LONG_STRING]]
+    told = str(dataset.get("DerivationDescription") or "")
+    text = f"{OUR_NAME} {stamp.version}, method {stamp.method}: {stamp.description}"
+    dataset.DerivationDescription = (f"{told}; {text}" if told else text)[-SHORT_TEXT:]
+    if stamp.claim:
+        _append(dataset, "DeidentificationMethodCodeSequence", _code("113102", "Clean Recognizable Visual Features Option"))
+    _append(dataset, "DerivationCodeSequence", _code("113077", "Volume editing"))
+    _append(dataset, "ContributingEquipmentSequence", _equipment(stamp))
+
+
+def _append(dataset: Dataset, name: str, item: Dataset) -> None:
+    old = dataset.get(name) or []
+    codes = {str(known.get("CodeValue", "")) for known in old}
+    if "CodeValue" in item and item.CodeValue in codes:
+        return
+    setattr(dataset, name, DicomSequence([*old, item]))
+
+
+def _code(value: str, meaning: str) -> Dataset:
+    item = Dataset()
+    item.CodeValue = value
+    item.CodingSchemeDesignator = "DCM"
+    item.CodeMeaning = meaning
+    return item
+
+
+def _equipment(stamp: Stamp) -> Dataset:
+    item = Dataset()
+    item.Manufacturer = OUR_NAME
+    item.ManufacturerModelName = OUR_NAME
+    item.SoftwareVersions = stamp.version
+    item.ContributionDescription = f"method {stamp.method}"
+    purpose = ("109104", "De-identifying Equipment") if stamp.claim else ("109103", "Modifying Equipment")
+    item.PurposeOfReferenceCodeSequence = DicomSequence([_code(*purpose)])
+    return item

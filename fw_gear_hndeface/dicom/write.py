@@ -1,0 +1,213 @@
+"""Defaced slices out: the input's bytes with the planned pixels and the listed tags changed, and nothing else."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread, dcmwrite
+from pydicom.dataelem import DataElement
+from pydicom.dataset import FileDataset
+from pydicom.tag import Tag
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
+
+from fw_gear_hndeface.dicom.archive import ArchiveWriter
+from fw_gear_hndeface.dicom.headers import PIXEL_DATA, Instance, PixelFormat
+from fw_gear_hndeface.dicom.pixels import (
+    BYTE_FOR_BYTE,
+    Stored,
+    decode,
+    padding_of,
+    stored_dtype,
+    stored_from_bytes,
+    stored_range,
+)
+from fw_gear_hndeface.dicom.series import Slice, Stack
+from fw_gear_hndeface.dicom.tags import Stamp, stamp_header
+from fw_gear_hndeface.dicom.uids import uid_map
+from fw_gear_hndeface.errors import DicomError
+from fw_gear_hndeface.model import Bool, Plan
+
+_OFFSET_TABLES = (Tag("ExtendedOffsetTable"), Tag("ExtendedOffsetTableLengths"))
+Fill = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written: slices, those with a changed pixel, changed pixels, and planned pixels left alone as padding."""
+
+    slices: int
+    changed_slices: int
+    changed_pixels: int
+    padding_kept: int
+
+
+def write_stack(writer: ArchiveWriter, stack: Stack, plan: Plan, stamp: Stamp) -> Written:
+    """Write every slice of a stack under its old name with the plan carried out; slices come in the order they were read.
+
+    Raises
+    ------
+    GeometryError
+        The plan is not on the stack's grid.
+    DicomError
+        A slice that can no longer be read.
+    """
+    return write_stacks(writer, [(stack, plan)], stamp)
+
+
+def write_stacks(writer: ArchiveWriter, jobs: Sequence[tuple[Stack, Plan]], stamp: Stamp) -> Written:
+    """Write several stacks at once, in the order their files came in."""
+    todo: list[tuple[Slice, _Painter]] = []
+    uids = dict(stamp.uids)
+    for stack, plan in jobs:
+        plan.change.grid.require_match(stack.volume.grid)
+        uids |= uid_map([s.instance.uid for s in stack.slices], [stack.series.uid], stamp.key)
+        painter = _Painter(plan)
+        todo += [(slice_, painter) for slice_ in stack.slices]
+    counts = [
+        _write_slice(writer, slice_, painter, stamp, uids)
+        for slice_, painter in sorted(todo, key=lambda job: job[0].instance.member.order)
+    ]
+    changed = [count for count, _ in counts]
+    return Written(len(counts), sum(count > 0 for count in changed), sum(changed), sum(kept for _, kept in counts))
+
+
+class _Painter:
+    """The plan on real slices: on a plane as it stands; between two planes what either changes and neither keeps."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        counts = [int(np.count_nonzero(plane)) for plane in plan.change.array]
+        self._starts = np.concatenate([[0], np.cumsum(counts)])
+
+    def on(self, slice_: Slice) -> tuple[Bool, Fill] | None:
+        """Which pixels of a slice change, (J, I), and to which HU, one per changed pixel; None when none does."""
+        near = [(k, weight) for k, weight in slice_.neighbours() if self._starts[k + 1] > self._starts[k]]
+        if not near:
+            return None
+        change = np.logical_or.reduce([self._plan.change.array[k] for k, _ in near])
+        if len(slice_.neighbours()) > 1:
+            change = change & ~np.logical_or.reduce([self._plan.keep.array[k] for k, _ in slice_.neighbours()])
+        total = np.zeros(change.shape, np.float32)
+        weights = np.zeros(change.shape, np.float32)
+        for k, weight in near:
+            plane = self._plan.change.array[k]
+            total[plane] += weight * self._plan.fill_hu[self._starts[k] : self._starts[k + 1]]
+            weights[plane] += weight
+        return (change, total[change] / weights[change]) if change.any() else None
+
+
+def _write_slice(
+    writer: ArchiveWriter, slice_: Slice, painter: _Painter, stamp: Stamp, uids: dict[bytes, bytes]
+) -> tuple[int, int]:
+    """Write one slice; the number of changed pixels, and of planned pixels that were padding."""
+    instance = slice_.instance
+    dataset = _load(instance)
+    stored = _stored(dataset, instance)
+    brush = _brush(stored, painter.on(slice_), instance.pixels)
+    if brush.count:
+        changed = stored.copy()
+        changed[brush.pixels] = brush.values
+        _refresh_extremes(dataset, changed, instance.pixels)
+    if instance.syntax in BYTE_FOR_BYTE:
+        _patch(dataset, brush, instance.pixels)
+    else:
+        _set_native(dataset, changed if brush.count else stored, instance)
+    stamp_header(dataset, stamp, uids)
+    buffer = io.BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    writer.write(instance.member.name, buffer.getvalue())
+    return brush.count, brush.padding_kept
+
+
+@dataclass(frozen=True, eq=False)
+class _Brush:
+    """Which pixels of one slice are set to which stored values, and how many were spared as padding."""
+
+    pixels: Bool
+    values: Stored
+    padding_kept: int
+
+    @property
+    def count(self) -> int:
+        """Number of pixels set."""
+        return len(self.values)
+
+
+def _brush(stored: Stored, painted: tuple[Bool, Fill] | None, pixels: PixelFormat) -> _Brush:
+    if painted is None:
+        return _Brush(np.zeros(stored.shape, np.bool_), np.empty(0, stored.dtype), 0)
+    change, fill = painted
+    values = fill_values(fill, pixels)
+    padding = padding_of(stored, pixels)
+    if padding is None:
+        return _Brush(change, values, 0)
+    spared = padding[change]
+    return _Brush(change & ~padding, values[~spared], int(np.count_nonzero(spared)))
+
+
+def fill_values(fill_hu: Fill, pixels: PixelFormat) -> Stored:
+    """Stored values of HU, rounded and clipped to what BitsStored holds, and never the value that means padding."""
+    low, high = stored_range(pixels)
+    values = np.clip(np.rint((fill_hu.astype(np.float64) - pixels.intercept) / pixels.slope), low, high)
+    if pixels.padding is not None:
+        first, last = pixels.padding
+        beside = last + 1 if last + 1 <= high else first - 1
+        values[(values >= first) & (values <= last)] = beside
+    return values.astype(stored_dtype(pixels))
+
+
+def _load(instance: Instance) -> FileDataset:
+    try:
+        dataset = dcmread(io.BytesIO(instance.member.read()), force=True)
+    except Exception as error:  # noqa: BLE001  pydicom and zlib raise what they like on damaged bytes
+        raise DicomError(f"{instance.member.where}: cannot be read a second time.") from error
+    if not dataset.file_meta.get("TransferSyntaxUID"):
+        dataset.file_meta.TransferSyntaxUID = UID(instance.syntax)
+    return dataset
+
+
+def _stored(dataset: FileDataset, instance: Instance) -> Stored:
+    if instance.syntax in BYTE_FOR_BYTE:
+        data = dataset.get_item(PIXEL_DATA).value
+        return stored_from_bytes(data, (0, len(data)), instance)
+    return decode(dataset, instance)
+
+
+def _patch(dataset: FileDataset, brush: _Brush, pixels: PixelFormat) -> None:
+    """Set the planned pixels in native pixel bytes; all other bits stay, those above BitsStored and behind the image too."""
+    if not brush.count:
+        return
+    item = dataset.get_item(PIXEL_DATA)
+    data = bytearray(item.value)
+    raw = np.frombuffer(data, stored_dtype(pixels), pixels.rows * pixels.columns)
+    raw[np.flatnonzero(brush.pixels)] = brush.values
+    dataset[PIXEL_DATA] = item._replace(value=bytes(data))
+
+
+def _set_native(dataset: FileDataset, stored: Stored, instance: Instance) -> None:
+    """Put pixels of a compressed, deflated or big-endian slice in as Explicit VR Little Endian."""
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    for tag in _OFFSET_TABLES:
+        if tag in dataset:
+            del dataset[tag]
+    if instance.syntax == ExplicitVRBigEndian:
+        _swap_words(dataset)
+    data = stored.tobytes()
+    dataset[PIXEL_DATA] = DataElement(PIXEL_DATA, "OW", data + b"\0" * (len(data) % 2), already_converted=True)
+
+
+def _swap_words(dataset: Dataset) -> None:
+    """Turn big-endian word data (overlays, lookup tables) round; pydicom turns every other kind itself."""
+    for element in dataset.iterall():
+        if element.VR == "OW" and isinstance(element.value, bytes) and element.tag != PIXEL_DATA:
+            element.value = np.frombuffer(element.value, ">u2").astype("<u2").tobytes()
+
+
+def _refresh_extremes(dataset: Dataset, stored: Stored, pixels: PixelFormat) -> None:
+    for name, value in (("SmallestImagePixelValue", stored.min()), ("LargestImagePixelValue", stored.max())):
+        if name in dataset:
+            dataset[name] = DataElement(Tag(name), "SS" if pixels.signed else "US", int(value))

@@ -13,7 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from fw_gear_hndeface.doors import VERDICT_WORDS, exit_code_of, frames_of, hush, stem_of, words_for
+from fw_gear_hndeface.doors import (
+    STOPPED_CODE,
+    VERDICT_WORDS,
+    Stopped,
+    exit_code_of,
+    frames_of,
+    hush,
+    stem_of,
+    stoppable,
+    words_for,
+)
 from fw_gear_hndeface.errors import SettingsError
 from fw_gear_hndeface.model import Level, Result
 from fw_gear_hndeface.settings import Settings
@@ -28,10 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         debug = any(pair.lower() == "debug=true" for pair in getattr(options, "set", []))
-        code: int = options.command(options)
-    except KeyboardInterrupt:
+        with stoppable():
+            code: int = options.command(options)
+    except (KeyboardInterrupt, Stopped) as stop:
         _complain("Stopped; nothing was written.")
-        return 130
+        return STOPPED_CODE if isinstance(stop, Stopped) else 130
     except Exception as error:
         _complain(words_for(error))
         if debug:

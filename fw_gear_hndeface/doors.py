@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import traceback
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -15,6 +18,9 @@ from fw_gear_hndeface.model import Finding, Level, Verdict
 from fw_gear_hndeface.settings import Settings
 
 _ENDINGS = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".dicom", ".dcm", ".ima")
+#: What a process ends with that was asked to end (128 + SIGTERM).
+STOPPED_CODE = 143
+
 _JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 #: What each verdict means to the person who reads it.
@@ -25,6 +31,27 @@ VERDICT_WORDS: dict[Verdict, str] = {
     Verdict.ALREADY_DEFACED: "The input is defaced already; nothing was changed and no image was written.",
     Verdict.REFUSED: "No result could be vouched for; no image was written.",
 }
+
+
+class Stopped(BaseException):
+    """The process was asked to end."""
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM becomes `Stopped`, so that half-written files are cleared on the way out."""
+
+    def stop(*_: Any) -> None:
+        raise Stopped
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def stem_of(name: str) -> str:

@@ -11,16 +11,13 @@ import logging
 import math
 import re
 import shutil
-import signal
-import threading
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fw_gear_hndeface.doors import exit_code_of, frames_of, hush, passed, stem_of, words_for
+from fw_gear_hndeface.doors import STOPPED_CODE, Stopped, exit_code_of, frames_of, hush, passed, stem_of, stoppable, words_for
 from fw_gear_hndeface.errors import HndefaceError, InputError, SettingsError
 from fw_gear_hndeface.keys import uid_key
 from fw_gear_hndeface.model import Finding, Level, Result, Verdict
@@ -42,13 +39,8 @@ _REASONS = {2: "settings", 3: "input", 4: "landmarks", 5: "protection", 6: "veri
 _STATES = ("PASS", "NA", "FAIL")
 _QC_KEY = re.compile(r"(?!(?:name|state|file_|base)$)[a-z0-9_]+")
 _LEVELS = {Level.INFO: logging.INFO, Level.WARNING: logging.WARNING, Level.ERROR: logging.ERROR}
-_STOPPED = 143
 
 Checks = Mapping[str, tuple[str, Mapping[str, Any]]]
-
-
-class Stopped(BaseException):
-    """The platform asked the job to end."""
 
 
 class GearMetadata(Metadata):  # type: ignore[misc]
@@ -70,11 +62,11 @@ def main(root: Path, manifest: Path | None = None) -> int:
     root = root.resolve()
     own = root / "manifest.json"
     try:
-        with _stoppable(), _context(root, own if own.exists() or manifest is None else manifest) as context:
+        with stoppable(), _context(root, own if own.exists() or manifest is None else manifest) as context:
             return _job(context)
     except Stopped:
         log.error("Stopped from outside; nothing was written.")
-        return _STOPPED
+        return STOPPED_CODE
     except Exception as error:
         log.error(words_for(error))
         return exit_code_of(error)
@@ -296,20 +288,3 @@ def _farewell(staged: Staged, settings: Settings) -> int:
     log.info("Verdict: %s", staged.result.verdict.value)
     refused = staged.result.verdict is Verdict.REFUSED
     return 0 if refused and settings.on_qc_fail == "tag-only" else staged.exit_code
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM ends the job by an exception, so that the context empties output/ on the way out."""
-
-    def stop(*_: Any) -> None:
-        raise Stopped
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -158,6 +160,21 @@ def test_ctrl_c_is_130_without_a_trace(
     failing(monkeypatch, KeyboardInterrupt())
     assert cli.main(["run", "a.zip", "-o", str(tmp_path)]) == 130
     assert capsys.readouterr().err == "hndeface: Stopped; nothing was written.\n"
+
+
+def test_sigterm_clears_the_work_folder_and_is_143(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Path] = []
+
+    def deface(_inputs: Any, work: Path, *_: Any, **__: Any) -> None:
+        seen.append(work)
+        (work / "half.zip").write_bytes(b"x")
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+
+    monkeypatch.setattr(pipeline, "deface", deface)
+    assert cli.main(["run", "a.zip", "-o", str(tmp_path)]) == 143
+    assert not seen[0].exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 class Terminal(io.StringIO):

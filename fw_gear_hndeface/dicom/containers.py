@@ -10,12 +10,13 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol, cast
+from typing import IO, Any, BinaryIO, Protocol
 
 from isal import igzip, isal_zlib
+from isal.igzip_lib import IsalError
 
 from fw_gear_hndeface.dicom.limits import Budget
 from fw_gear_hndeface.errors import InputError
@@ -75,7 +76,9 @@ class Span:
         """All bytes."""
         data = self.head(self.size)
         if len(data) != self.size:
-            raise InputError(f"{self.where}: got {len(data)} bytes, expected {self.size}. The file is cut short: send it again.")
+            raise InputError(
+                f"{self.where}: got {len(data)} bytes, expected {self.size}. The file is cut short: send it again."
+            )
         return data
 
     def chunks(self) -> Iterator[bytes]:
@@ -149,9 +152,9 @@ class ZipEntry:
             return packed[:most], packed[most:]
         try:
             part = inflater.decompress(packed, most)
-        except (zlib.error, isal_zlib.error) as error:
+        except IsalError as error:
             raise InputError(f"{self.where}: damaged compressed data. Send it again.") from error
-        return cast(bytes, part), cast(bytes, inflater.unconsumed_tail)
+        return part, inflater.unconsumed_tail
 
     def _seek(self, file: BinaryIO) -> int:
         """Move to the packed bytes; their number."""
@@ -184,7 +187,7 @@ def zip_entries(path: Path, where: str, budget: Budget) -> list[Entry]:
             infos = [info for info in archive.infolist() if not info.is_dir()]
     except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError) as error:
         raise InputError(f"{where}: the zip is damaged or cut short. Send it again.") from error
-    entries = []
+    entries: list[Entry] = []
     for info in infos:
         here = f"{where}, file {len(entries) + 1}"
         _check_zip_member(info, here)
@@ -248,7 +251,7 @@ def folder_entries(root: Path, where: str, budget: Budget) -> tuple[list[Entry],
 
 def unpack(path: Path, kind: str, target: Path, where: str, budget: Budget) -> None:
     """Write the content of a gzip, bzip2 or xz file to `target`, within the budget."""
-    openers = {"gz": igzip.open, "bz2": bz2.open, "xz": lzma.open}
+    openers: dict[str, Callable[[Path, str], IO[Any]]] = {"gz": igzip.open, "bz2": bz2.open, "xz": lzma.open}
     packed, unpacked = path.stat().st_size, 0
     try:
         with openers[kind](path, "rb") as source, target.open("wb") as out:
@@ -256,7 +259,7 @@ def unpack(path: Path, kind: str, target: Path, where: str, budget: Budget) -> N
                 unpacked += len(data)
                 budget.check_stream(where, packed, unpacked)
                 out.write(data)
-    except (EOFError, OSError, lzma.LZMAError, zlib.error, isal_zlib.error) as error:
+    except (EOFError, OSError, lzma.LZMAError, zlib.error, IsalError) as error:
         raise InputError(f"{where}: damaged or cut short. Send it again.") from error
 
 

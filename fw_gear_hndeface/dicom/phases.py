@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -150,4 +150,4 @@ def _fits_better(parts: Sequence[Slices]) -> bool:
         return False
     depth = [depths_mm([plane for _, plane in part]) for part in parts]
     ends = sorted((float(d.min()), float(d.max())) for d in depth)
-    return all(later[0] < earlier[1] for earlier, later in zip(ends, ends[1:], strict=False))
+    return all(later[0] < earlier[1] for earlier, later in pairwise(ends))

@@ -51,7 +51,7 @@ def read_stored(instance: Instance) -> Stored:
         return stored_from_bytes(data, instance.pixel_span, instance)
     try:
         dataset = dcmread(io.BytesIO(data), force=True)
-    except Exception as error:  # noqa: BLE001  pydicom and zlib raise what they like on damaged bytes
+    except Exception as error:
         raise DicomError(f"{instance.member.where}: damaged or cut short. Send the file again.") from error
     return decode(dataset, instance)
 
@@ -81,7 +81,7 @@ def decode(dataset: FileDataset, instance: Instance) -> Stored:
         dataset.file_meta.TransferSyntaxUID = UID(instance.syntax)
     try:
         array = dataset.pixel_array
-    except Exception as error:  # noqa: BLE001  each decoder raises its own kind
+    except Exception as error:
         raise DicomError(f"{where}: its pixels ({name}) cannot be decoded, or are cut short. Send the file again.") from error
     if array.shape != (pixels.rows, pixels.columns):
         raise DicomError(f"{where}: {array.shape} pixels in the data, expected {(pixels.rows, pixels.columns)}.")

@@ -60,7 +60,9 @@ def read_stacks(series: Series) -> tuple[Stack, ...]:
         Pixels that cannot be decoded, slices without a place, or places that make no volume; in words.
     """
     if series.is_multi_frame:
-        raise DicomError(f"{series.label}: multi-frame (Enhanced) images are not supported. Convert them to one file per slice.")
+        raise DicomError(
+            f"{series.label}: multi-frame (Enhanced) images are not supported. Convert them to one file per slice."
+        )
     for instance in series.instances:
         check_format(instance)
         if instance.plane is None:

@@ -7,27 +7,49 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydicom import Dataset
-from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
 from pydicom.sequence import Sequence as DicomSequence
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
 from fw_gear_hndeface.dicom.headers import OUR_MARK, OUR_NAME, PIXEL_DATA
 from fw_gear_hndeface.dicom.uids import new_uid
 
+MIN_UID = 8
 _UID = re.compile(rb"[0-9.]{8,64}")
+_ONLY_UIDS = re.compile(rb"[0-9.\\]+[\0 ]?")
 _ICON = Tag("IconImageSequence")
 _ICON_BYTES = (b"\x88\x00\x00\x02", b"\x00\x88\x02\x00")
 #: Thumbnails show the face, old attributes may identify, signatures and series extremes are no longer true.
-_DELETED = (
-    "IconImageSequence",
-    "OriginalAttributesSequence",
-    "DigitalSignaturesSequence",
-    "MACParametersSequence",
-    "SmallestPixelValueInSeries",
-    "LargestPixelValueInSeries",
-)
+_DELETED = {
+    Tag(name)
+    for name in (
+        "IconImageSequence",
+        "OriginalAttributesSequence",
+        "DigitalSignaturesSequence",
+        "MACParametersSequence",
+        "SmallestPixelValueInSeries",
+        "LargestPixelValueInSeries",
+    )
+}
+_WRITTEN = {
+    Tag(name)
+    for name in (
+        "ImageType",
+        "SOPInstanceUID",
+        "SeriesDescription",
+        "DerivationDescription",
+        "DerivationCodeSequence",
+        "DeidentificationMethod",
+        "DeidentificationMethodCodeSequence",
+        "ContributingEquipmentSequence",
+        "SeriesInstanceUID",
+        "SeriesNumber",
+        "RecognizableVisualFeatures",
+        "RescaleType",
+    )
+}
 LONG_STRING = 64
 SHORT_TEXT = 1024
 SERIES_NUMBER_STEP = 1000
@@ -56,67 +78,71 @@ class Stamp:
     uids: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
-def stamp_header(dataset: FileDataset, stamp: Stamp, uids: Mapping[bytes, bytes]) -> None:
-    """Turn the header of an input slice into that of a defaced one, in place (DICOM PS3.3, PS3.15 E.3.2)."""
+def stamp_header(dataset: FileDataset, stamp: Stamp, uids: Mapping[bytes, bytes]) -> set[BaseTag]:
+    """Turn the header of an input slice into that of a defaced one, in place (DICOM PS3.3, PS3.15 E.3.2).
+
+    Returns
+    -------
+    The tags of all elements that were set, changed or deleted; every other element is as it was read.
+    """
     uid, series = str(dataset.SOPInstanceUID), str(dataset.get("SeriesInstanceUID", ""))
-    remap_uids(dataset, uids)
+    touched = remap_uids(dataset, uids)
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(new_uid(uid, stamp.key))
     if series:
         dataset.SeriesInstanceUID = UID(new_uid(series, stamp.key, "series"))
-    for name in _DELETED:
-        if name in dataset:
-            del dataset[name]
+    for tag in _DELETED:
+        if tag in dataset:
+            del dataset[tag]
     _describe_series(dataset)
     _describe_image(dataset, stamp)
     _describe_work(dataset, stamp)
+    kept = {Tag("ImageType")} if stamp.image_type == "keep" else set()
+    return touched | _DELETED | (_WRITTEN - kept)
 
 
-def remap_uids(dataset: Dataset, uids: Mapping[bytes, bytes]) -> None:
-    """Replace every known UID, at any depth, and delete icons inside sequences; elements without one keep their bytes."""
+def remap_uids(dataset: Dataset, uids: Mapping[bytes, bytes]) -> set[BaseTag]:
+    """Replace every known UID, at any depth, and delete icons inside sequences; the tags of the elements that changed."""
+    touched = set()
     for tag in list(dataset.keys()):
-        if tag == PIXEL_DATA:
-            continue
-        item = dataset.get_item(tag)
-        if isinstance(item, RawDataElement):
-            if not isinstance(item.value, bytes) or not _worth_opening(item.value, uids):
-                continue
-            if item.VR != "SQ" and _is_plain(item.value):
-                dataset[tag] = _remapped(item, item.value, uids)
-                continue
-            item = dataset[tag]
-        if item.VR == "SQ" and item.value:
-            for inner in item.value:
-                if _ICON in inner:
-                    del inner[_ICON]
-                remap_uids(inner, uids)
-        elif item.VR == "UI" and item.value:
-            _remap_element(item, uids)
+        if tag != PIXEL_DATA and _remap_item(dataset, tag, uids):
+            touched.add(tag)
+    return touched
+
+
+def _remap_item(dataset: Dataset, tag: BaseTag, uids: Mapping[bytes, bytes]) -> bool:
+    item = dataset.get_item(tag)
+    if isinstance(item, RawDataElement):
+        if item.value is None or not _worth_opening(item.value, uids):
+            return False
+        if item.VR != "SQ" and _ONLY_UIDS.fullmatch(item.value):
+            dataset[tag] = _remapped(item, uids)
+            return True
+        item = dataset[tag]
+    if item.VR == "SQ" and item.value:
+        changed = [_clean_inside(inner, uids) for inner in item.value]  # every item, not just the first that changes
+        return any(changed)
+    return False
+
+
+def _clean_inside(item: Dataset, uids: Mapping[bytes, bytes]) -> bool:
+    """Remap a sequence item and take its icon away; whether that changed it."""
+    had_icon = _ICON in item
+    if had_icon:
+        del item[_ICON]
+    return bool(remap_uids(item, uids)) or had_icon
 
 
 def _worth_opening(value: bytes, uids: Mapping[bytes, bytes]) -> bool:
-    if len(value) > 1 << 20:
-        return False
-    return any(mark in value for mark in _ICON_BYTES) or any(found in uids for found in _UID.findall(value))
+    if any(mark in value for mark in _ICON_BYTES):
+        return True
+    return len(value) >= MIN_UID and any(found in uids for found in _UID.findall(value))
 
 
-def _is_plain(value: bytes) -> bool:
-    """Whether the bytes are nothing but UIDs."""
-    return re.fullmatch(rb"[0-9.\\]+[\0 ]?", value) is not None
-
-
-def _remapped(item: RawDataElement, value: bytes, uids: Mapping[bytes, bytes]) -> RawDataElement:
-    parts = [uids.get(part, part) for part in value.rstrip(b"\0 ").split(b"\\")]
+def _remapped(item: RawDataElement, uids: Mapping[bytes, bytes]) -> RawDataElement:
+    parts = [uids.get(part, part) for part in (item.value or b"").rstrip(b"\0 ").split(b"\\")]
     joined = b"\\".join(parts)
     joined += b"\0" * (len(joined) % 2)
     return item._replace(value=joined, length=len(joined))
-
-
-def _remap_element(item: DataElement, uids: Mapping[bytes, bytes]) -> None:
-    many = not isinstance(item.value, str)
-    values = [str(part) for part in (item.value if many else [item.value])]
-    new = [uids.get(part.encode(), part.encode()).decode() for part in values]
-    if new != values:
-        item.value = new if many else new[0]
 
 
 def _describe_series(dataset: Dataset) -> None:

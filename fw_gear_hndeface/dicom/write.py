@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.dataelem import DataElement
 from pydicom.dataset import FileDataset
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from fw_gear_hndeface.dicom.archive import ArchiveWriter
@@ -26,12 +26,14 @@ from fw_gear_hndeface.dicom.pixels import (
     stored_range,
 )
 from fw_gear_hndeface.dicom.series import Slice, Stack
+from fw_gear_hndeface.dicom.splice import layout, spliced
 from fw_gear_hndeface.dicom.tags import Stamp, stamp_header
 from fw_gear_hndeface.dicom.uids import uid_map
 from fw_gear_hndeface.errors import DicomError
 from fw_gear_hndeface.model import Bool, Plan
 
-_OFFSET_TABLES = (Tag("ExtendedOffsetTable"), Tag("ExtendedOffsetTableLengths"))
+_OFFSET_TABLES = {Tag("ExtendedOffsetTable"), Tag("ExtendedOffsetTableLengths")}
+_EXTREMES = (Tag("SmallestImagePixelValue"), Tag("LargestImagePixelValue"))
 Fill = NDArray[np.float32]
 
 
@@ -97,29 +99,28 @@ class _Painter:
             plane = self._plan.change.array[k]
             total[plane] += weight * self._plan.fill_hu[self._starts[k] : self._starts[k + 1]]
             weights[plane] += weight
-        return (change, total[change] / weights[change]) if change.any() else None
+        fill: Fill = total[change] / weights[change]
+        return (change, fill) if change.any() else None
 
 
 def _write_slice(
-    writer: ArchiveWriter, slice_: Slice, painter: _Painter, stamp: Stamp, uids: dict[bytes, bytes]
+    writer: ArchiveWriter, slice_: Slice, painter: _Painter, stamp: Stamp, uids: Mapping[bytes, bytes]
 ) -> tuple[int, int]:
     """Write one slice; the number of changed pixels, and of planned pixels that were padding."""
     instance = slice_.instance
-    dataset = _load(instance)
-    stored = _stored(dataset, instance)
+    data = instance.member.read()
+    native = instance.syntax in BYTE_FOR_BYTE and instance.pixel_span is not None
+    where = layout(data, instance.pixel_span) if native and instance.pixel_span else None
+    dataset = _load(data, instance) if where is None else where.dataset
+    stored = decode(dataset, instance) if where is None else stored_from_bytes(data, where.span, instance)
     brush = _brush(stored, painter.on(slice_), instance.pixels)
-    if brush.count:
-        changed = stored.copy()
-        changed[brush.pixels] = brush.values
-        _refresh_extremes(dataset, changed, instance.pixels)
-    if instance.syntax in BYTE_FOR_BYTE:
-        _patch(dataset, brush, instance.pixels)
+    touched = _refresh_extremes(dataset, brush, stored, instance.pixels)
+    touched |= stamp_header(dataset, stamp, uids)
+    if where is None:
+        out = _rewritten(dataset, brush, stored, instance)
     else:
-        _set_native(dataset, changed if brush.count else stored, instance)
-    stamp_header(dataset, stamp, uids)
-    buffer = io.BytesIO()
-    dcmwrite(buffer, dataset, enforce_file_format=True)
-    writer.write(instance.member.name, buffer.getvalue())
+        out = spliced(where, touched, _patched(data, where.span, brush, instance.pixels))
+    writer.write(instance.member.name, out)
     return brush.count, brush.padding_kept
 
 
@@ -160,44 +161,44 @@ def fill_values(fill_hu: Fill, pixels: PixelFormat) -> Stored:
     return values.astype(stored_dtype(pixels))
 
 
-def _load(instance: Instance) -> FileDataset:
+def _load(data: bytes, instance: Instance) -> FileDataset:
     try:
-        dataset = dcmread(io.BytesIO(instance.member.read()), force=True)
-    except Exception as error:  # noqa: BLE001  pydicom and zlib raise what they like on damaged bytes
+        dataset = dcmread(io.BytesIO(data), force=True)
+    except Exception as error:
         raise DicomError(f"{instance.member.where}: cannot be read a second time.") from error
     if not dataset.file_meta.get("TransferSyntaxUID"):
         dataset.file_meta.TransferSyntaxUID = UID(instance.syntax)
     return dataset
 
 
-def _stored(dataset: FileDataset, instance: Instance) -> Stored:
-    if instance.syntax in BYTE_FOR_BYTE:
-        data = dataset.get_item(PIXEL_DATA).value
-        return stored_from_bytes(data, (0, len(data)), instance)
-    return decode(dataset, instance)
-
-
-def _patch(dataset: FileDataset, brush: _Brush, pixels: PixelFormat) -> None:
-    """Set the planned pixels in native pixel bytes; all other bits stay, those above BitsStored and behind the image too."""
+def _patched(data: bytes, span: tuple[int, int], brush: _Brush, pixels: PixelFormat) -> bytearray | memoryview:
+    """PixelData with the planned pixels set; all other bits stay, those above BitsStored and behind the image too."""
+    value = memoryview(data)[span[0] : span[0] + span[1]]
     if not brush.count:
-        return
-    item = dataset.get_item(PIXEL_DATA)
-    data = bytearray(item.value)
-    raw = np.frombuffer(data, stored_dtype(pixels), pixels.rows * pixels.columns)
+        return value
+    patched = bytearray(value)
+    raw = np.frombuffer(patched, stored_dtype(pixels), pixels.rows * pixels.columns)
     raw[np.flatnonzero(brush.pixels)] = brush.values
-    dataset[PIXEL_DATA] = item._replace(value=bytes(data))
+    return patched
 
 
-def _set_native(dataset: FileDataset, stored: Stored, instance: Instance) -> None:
-    """Put pixels of a compressed, deflated or big-endian slice in as Explicit VR Little Endian."""
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    for tag in _OFFSET_TABLES:
-        if tag in dataset:
+def _rewritten(dataset: FileDataset, brush: _Brush, stored: Stored, instance: Instance) -> bytes:
+    """A file that cannot be spliced, written anew; compressed, deflated and big-endian become Explicit VR Little Endian."""
+    if instance.syntax not in BYTE_FOR_BYTE:
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        for tag in _OFFSET_TABLES & set(dataset.keys()):
             del dataset[tag]
     if instance.syntax == ExplicitVRBigEndian:
         _swap_words(dataset)
-    data = stored.tobytes()
-    dataset[PIXEL_DATA] = DataElement(PIXEL_DATA, "OW", data + b"\0" * (len(data) % 2), already_converted=True)
+    if brush.count:
+        stored = stored.copy()
+        stored[brush.pixels] = brush.values
+    if brush.count or instance.syntax not in BYTE_FOR_BYTE:
+        data = stored.tobytes()
+        dataset[PIXEL_DATA] = DataElement(PIXEL_DATA, "OW", data + b"\0" * (len(data) % 2), already_converted=True)
+    buffer = io.BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def _swap_words(dataset: Dataset) -> None:
@@ -207,7 +208,14 @@ def _swap_words(dataset: Dataset) -> None:
             element.value = np.frombuffer(element.value, ">u2").astype("<u2").tobytes()
 
 
-def _refresh_extremes(dataset: Dataset, stored: Stored, pixels: PixelFormat) -> None:
-    for name, value in (("SmallestImagePixelValue", stored.min()), ("LargestImagePixelValue", stored.max())):
-        if name in dataset:
-            dataset[name] = DataElement(Tag(name), "SS" if pixels.signed else "US", int(value))
+def _refresh_extremes(dataset: Dataset, brush: _Brush, stored: Stored, pixels: PixelFormat) -> set[BaseTag]:
+    """Bring Smallest- and LargestImagePixelValue up to date where they are given; the tags that were set."""
+    given = {tag for tag in _EXTREMES if tag in dataset}
+    if not (given and brush.count):
+        return set()
+    changed = stored.copy()
+    changed[brush.pixels] = brush.values
+    for tag, value in zip(_EXTREMES, (changed.min(), changed.max()), strict=True):
+        if tag in given:
+            dataset[tag] = DataElement(tag, "SS" if pixels.signed else "US", int(value))
+    return given

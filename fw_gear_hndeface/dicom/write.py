@@ -99,7 +99,7 @@ class _Painter:
             plane = self._plan.change.array[k]
             total[plane] += weight * self._plan.fill_hu[self._starts[k] : self._starts[k + 1]]
             weights[plane] += weight
-        fill: Fill = total[change] / weights[change]
+        fill: Fill = (total[change] / weights[change]).astype(np.float32)
         return (change, fill) if change.any() else None
 
 

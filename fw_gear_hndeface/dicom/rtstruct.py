@@ -1,0 +1,146 @@
+"""Drawn regions of structure sets, one set per frame of reference."""
+
+from __future__ import annotations
+
+import io
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pydicom import Dataset, dcmread
+
+from fw_gear_hndeface.dicom.headers import Instance
+from fw_gear_hndeface.dicom.study import Series
+from fw_gear_hndeface.errors import DicomError
+from fw_gear_hndeface.model import Finding, Float, Level, Roi, RoiKind
+from fw_gear_hndeface.vocabulary import ROI_RULES
+
+CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+#: How far a contour's points may lie off its plane, mm.
+FLAT_MM = 0.5
+#: RTROIInterpretedType values that say more than any name.
+_TYPE_FIRST = {"EXTERNAL": RoiKind.EXTERNAL, "PTV": RoiKind.TARGET, "CTV": RoiKind.TARGET, "GTV": RoiKind.TARGET}
+#: Values that count where no name rule speaks.
+_TYPE_LAST = {
+    "BOLUS": RoiKind.SUPPORT, "SUPPORT": RoiKind.SUPPORT, "FIXATION": RoiKind.SUPPORT, "MARKER": RoiKind.SUPPORT,
+    "CONTROL": RoiKind.OTHER, "DOSE_REGION": RoiKind.OTHER, "TREATED_VOLUME": RoiKind.OTHER,
+    "IRRAD_VOLUME": RoiKind.OTHER, "ISOCENTER": RoiKind.OTHER, "REGISTRATION": RoiKind.OTHER,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RoiSet:
+    """The regions drawn in one frame of reference, and what could not be used."""
+
+    frame: str
+    rois: tuple[Roi, ...]
+    findings: tuple[Finding, ...]
+
+
+def read_rois(series: Series) -> tuple[RoiSet, ...]:
+    """The drawn regions of every structure set of a series, by frame of reference.
+
+    Points, open lines, contours off their plane and damaged ones are left out, each region with a finding that names its
+    number: names may identify.
+
+    Raises
+    ------
+    DicomError
+        A structure set that cannot be read.
+    """
+    rois: dict[str, list[Roi]] = {}
+    findings: dict[str, list[Finding]] = {}
+    for instance in series.instances:
+        dataset = _load(instance)
+        frames, kinds = _frames(dataset, instance.frame), _kinds(dataset)
+        contours = {int(item.get("ReferencedROINumber") or 0): item for item in dataset.get("ROIContourSequence") or []}
+        for number, (name, frame) in frames.items():
+            closed, left_out = _contours(contours.get(number))
+            kind = roi_kind(name, kinds.get(number, ""))
+            rois.setdefault(frame, []).append(Roi(name, number, kind, tuple(closed)))
+            if left_out:
+                text = f"ROI {number}: {left_out} contours are no closed planar polygons and were not used."
+                findings.setdefault(frame, []).append(Finding(Level.WARNING, "contours_left_out", text, series.label))
+    return tuple(RoiSet(frame, _named_apart(found), tuple(findings.get(frame, ()))) for frame, found in rois.items())
+
+
+def roi_kind(name: str, interpreted_type: str = "") -> RoiKind:
+    """What a region is, by its RTROIInterpretedType and the vocabulary's rules on its folded name; an organ when nothing tells."""
+    interpreted = interpreted_type.strip().upper()
+    if interpreted in _TYPE_FIRST:
+        return _TYPE_FIRST[interpreted]
+    folded = fold(name)
+    for pattern, kind in ROI_RULES:
+        if re.search(pattern, folded):
+            return RoiKind(kind)
+    return _TYPE_LAST.get(interpreted, RoiKind.ORGAN)
+
+
+def fold(name: str) -> str:
+    """The name in lower case without accents, every run of other signs one blank; letters of any script stay."""
+    plain = "".join(sign for sign in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(sign))
+    return " ".join("".join(sign if sign.isalnum() else " " for sign in plain).split())
+
+
+def _load(instance: Instance) -> Dataset:
+    try:
+        return dcmread(io.BytesIO(instance.member.read()), force=True)
+    except Exception as error:
+        raise DicomError(f"{instance.member.where}: the structure set is damaged or cut short. Send it again.") from error
+
+
+def _frames(dataset: Dataset, default: str) -> Mapping[int, tuple[str, str]]:
+    """Name and frame of reference of each region, by number."""
+    referenced = dataset.get("ReferencedFrameOfReferenceSequence") or []
+    only = str(referenced[0].get("FrameOfReferenceUID", "")) if len(referenced) == 1 else ""
+    out = {}
+    for item in dataset.get("StructureSetROISequence") or []:
+        frame = str(item.get("ReferencedFrameOfReferenceUID") or only or default)
+        out[int(item.get("ROINumber") or 0)] = (str(item.get("ROIName") or "").strip(), frame)
+    return out
+
+
+def _kinds(dataset: Dataset) -> Mapping[int, str]:
+    return {
+        int(item.get("ReferencedROINumber") or 0): str(item.get("RTROIInterpretedType") or "")
+        for item in dataset.get("RTROIObservationsSequence") or []
+    }
+
+
+def _contours(item: Dataset | None) -> tuple[list[Float], int]:
+    """The closed planar contours of a region, and how many others it has."""
+    items = [] if item is None else item.get("ContourSequence") or []
+    found = [_polygon(contour) for contour in items]
+    return [points for points in found if points is not None], sum(points is None for points in found)
+
+
+def _polygon(item: Dataset) -> Float | None:
+    """Points (N, 3) LPS mm; None for what is not a closed planar polygon."""
+    if str(item.get("ContourGeometricType") or "").strip() not in CLOSED or "ContourData" not in item:
+        return None
+    raw = item.get_item("ContourData").value
+    try:
+        # pydicom makes an object of each of half a million numbers; numpy reads the text at once.
+        numbers = np.array(raw.strip(b" \0").split(b"\\") if isinstance(raw, bytes) else list(raw), dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    if numbers.size < 9 or numbers.size % 3 or not np.all(np.isfinite(numbers)):
+        return None
+    points: Float = numbers.reshape(-1, 3)
+    spread = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
+    off_plane = np.abs((points - points.mean(axis=0)) @ spread[2][2]).max()
+    return points if off_plane <= FLAT_MM else None
+
+
+def _named_apart(rois: Iterable[Roi]) -> tuple[Roi, ...]:
+    """The regions with a number behind a name that came before."""
+    seen: Counter[str] = Counter()
+    out = []
+    for roi in rois:
+        name = roi.name or f"ROI {roi.number}"
+        seen[name] += 1
+        out.append(replace(roi, name=name if seen[name] == 1 else f"{name} ({seen[name]})"))
+    return tuple(out)

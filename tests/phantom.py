@@ -1,8 +1,8 @@
 """Small heads and torsos with known truth for tests: ugly grids, cut fields of view, couches, masks, noise and turned arrays.
 
 `phantom()` is a parametric head on a grid that is not cubic, not isotropic, not axis-aligned and gantry-tilted by 12 degrees.
-The truth (structures, landmarks) comes with it and follows every change made here. Heads are cached: never write into their arrays
-(they are read-only anyway).
+The truth (structures, landmarks) comes with it and follows every change made here. Heads are cached and
+their arrays read-only.
 """
 
 from __future__ import annotations

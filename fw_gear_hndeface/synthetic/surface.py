@@ -36,18 +36,20 @@ def base_shapes(p: HeadParameters) -> list[tuple[Shape, float]]:
     w, m, bottom = p.face_half_width, p.midface_forward, -p.face_height
     shapes: list[tuple[Shape, float]] = [
         (cranium(p), 0.0),
+        (Ellipsoid((0.0, 88.0, 48.0), (58.0 + p.vault_squareness, 70.0, 52.0 + 0.5 * p.vault_squareness)), 20.0),
         (Ellipsoid((0.0, 16.0 - p.forehead_forward, 40.0), (52.0 + p.forehead_width, 38.0, 42.0)), 16.0),
         (Ellipsoid((0.0, 42.0, -35.0), (w, 54.0 + m, 62.0)), 14.0),
         (Ellipsoid((0.0, 20.0, -68.0), (38.0, 44.0 + m, 40.0)), 14.0),
         (Ellipsoid((0.0, 6.0 - p.chin_forward, bottom + 17.0), (p.chin_half_width + 9, 23.0, 17.0)), 14.0),
     ]
     for s in SIDES:
-        gonion = (s * p.jaw_half_width, 46.0, p.jaw_height)
+        gonion = (s * p.jaw_half_width, 44.0, p.jaw_height)
         chin = (s * p.chin_half_width, 8.0 - p.chin_forward, bottom + 15.0)
         shapes += [
             (Capsule(chin, gonion, 13.0, 13.0 + p.jaw_fullness), 14.0),
-            (Capsule(gonion, (s * (w - 6), 58.0, -22.0), 13.0 + p.jaw_fullness, 14.0), 14.0),
+            (Capsule(gonion, (s * (w - 13), 58.0, -22.0), 13.0 + p.jaw_fullness, 14.0), 14.0),
             (Ellipsoid((s * 41.0, 22.0, p.cheekbone_height), (24.0, 25.0 + p.cheekbone, 17.0)), 14.0),
+            (Ellipsoid((s * (w - 24.0), 44.0, -50.0), (20.0, 28.0, 38.0)), 16.0),
             (Ellipsoid((s * 40.0, 26.0, -52.0), (20.0 + p.cheek_fullness, 24.0 + p.cheek_fullness, 26.0)), 14.0),
             (Ellipsoid((s * 25.0, 8.0, p.brow_height - 1), (27.0, 22.0 + p.brow_ridge, 10.0)), 12.0),
         ]
@@ -73,7 +75,7 @@ def _eye_relief(p: HeadParameters, u: Array, z: Array) -> Array:
     """One orbit: the hollow of the socket, brow and temple; `u` grows towards the outside."""
     inner = bump(u - 0.5 * p.eye_x - 2, z + 1, (6.0, 9.0))
     socket = bump(u - p.eye_x, z - 1, (13.0, 8.5))
-    brow = bump(u - p.eye_x + 2, z - p.brow_height - 0.06 * (u - p.eye_x) * 1.0, (15.0, 4.5), p.brow_tilt_deg)
+    brow = bump(u - p.eye_x + 2, z - p.brow_height, (15.0, p.brow_thickness), p.brow_tilt_deg)
     temple = bump(u - 64.0, z - 22.0, (12.0, 18.0))
     bag = bump(u - p.eye_x + 2, z + 15.0, (10.0, 3.0), -8.0)
     return np.asarray(
@@ -84,27 +86,31 @@ def _eye_relief(p: HeadParameters, u: Array, z: Array) -> Array:
 
 def _cheek_relief(p: HeadParameters, u: Array, z: Array) -> Array:
     """Fold from the ala to beside the mouth, and the hollow under the cheekbone."""
-    along = np.clip((-p.nose_drop - 2 - z) / 28.0, -0.3, 1.3)
-    path = p.ala_half_width + 4.0 + 13.0 * along
-    strength = np.where(np.abs(along - 0.5) < 0.8, 1.0, 0.0) * np.exp(-2.5 * (along - 0.45) ** 2)
+    along = (-p.nose_drop - 2 - z) / 28.0
+    path = p.ala_half_width + 4.0 + 13.0 * np.clip(along, -0.3, 1.3)
+    strength = np.exp(-((np.abs(along - 0.5) / 0.55) ** 3))
     fold = np.exp(-0.5 * ((u - path) / 2.6) ** 2) * strength
     pouch = bump(u - path - 9, z + p.nose_drop + 14, (8.0, 12.0))
     hollow = bump(u - 44.0, z + 62.0, (10.0, 14.0))
-    return np.asarray(-p.nasolabial_fold * fold + 0.6 * p.nasolabial_fold * pouch - (1.5 - 0.4 * p.cheek_fullness) * hollow)
+    jowl = bump(u - 34.0, z - p.mouth_z + 12.0, (9.0, 9.0))
+    return np.asarray(
+        -p.nasolabial_fold * fold + 0.6 * p.nasolabial_fold * pouch - (1.5 - 0.4 * p.cheek_fullness) * hollow + p.jowls * jowl
+    )
 
 
 def _mouth_relief(p: HeadParameters, x: Array, z: Array) -> Array:
     """Lips, the line between them, and the corners of the mouth."""
     half = p.mouth_half_width
     line = p.mouth_z + p.mouth_curve * (x / half) ** 2
-    d, reach = z - line, np.exp(-((x / (1.05 * half)) ** 4))
+    d, reach = z - line, np.exp(-((x / (1.02 * half)) ** 8))
     muzzle = (1.5 + p.lip_forward) * bump(x, d, (22.0, 15.0))
     bow = np.exp(-0.5 * ((np.abs(x) - 5.5) / 9.0) ** 2)
-    upper = (1.2 + 0.55 * p.lip_upper) * np.exp(-0.5 * ((d - 1.1 * p.lip_upper) / (0.9 * p.lip_upper + 0.6)) ** 2) * bow
-    lower = (1.2 + 0.55 * p.lip_lower) * np.exp(-0.5 * ((d + 1.2 * p.lip_lower) / (0.9 * p.lip_lower + 0.8)) ** 2)
-    lower = lower * np.exp(-0.5 * (x / (0.55 * half)) ** 2)
-    groove = 3.4 * np.exp(-0.5 * (d / 1.5) ** 2) * reach
-    corner = 1.6 * (bump(x - half, d, (3.5, 3.5)) + bump(x + half, d, (3.5, 3.5)))
+    taper = np.sqrt(np.clip(1.0 - (x / (1.02 * half)) ** 2, 0.02, None)) * reach
+    top, bottom = (0.4 + 0.6 * bow) * (taper + 0.05) * (1.6 * p.lip_upper + 1.0), (taper + 0.05) * (1.7 * p.lip_lower + 1.0)
+    upper = (1.4 + 0.5 * p.lip_upper) * np.exp(-((np.abs(d - 0.5 * top) / (0.62 * top)) ** 3)) * taper
+    lower = (1.6 + 0.5 * p.lip_lower) * np.exp(-((np.abs(d + 0.5 * bottom) / (0.62 * bottom)) ** 3)) * taper
+    groove = 3.0 * np.exp(-0.5 * (d / 1.3) ** 2) * reach
+    corner = 1.8 * (bump(x - half, d, (3.5, 3.5)) + bump(x + half, d, (3.5, 3.5)))
     return np.asarray(muzzle + upper + lower - groove - corner, dtype=np.float32)
 
 
@@ -116,7 +122,8 @@ def _middle_relief(p: HeadParameters, x: Array, z: Array) -> Array:
     ridges = 0.7 * p.philtrum_depth * (bump(x - 5.5, z - mid, (2.2, 6.0)) + bump(x + 5.5, z - mid, (2.2, 6.0)))
     fold = p.chin_fold * bump(x, z - p.mouth_z + 14.0, (17.0, 4.5))
     chin = 2.0 * bump(x, z + p.face_height - 15.0, (13.0, 8.0))
-    return np.asarray(glabella + ridges - philtrum - fold + chin, dtype=np.float32)
+    lines = p.forehead_lines * np.sin((z - 0.004 * x**2) * (2 * np.pi / 9.5)) * bump(x, z - p.brow_height - 26.0, (26.0, 11.0))
+    return np.asarray(glabella + ridges - philtrum - fold + chin + lines, dtype=np.float32)
 
 
 def _base(p: HeadParameters, lattice: Lattice) -> Array:
@@ -125,7 +132,7 @@ def _base(p: HeadParameters, lattice: Lattice) -> Array:
     skin = np.full(lattice.shape, FAR_MM, dtype=np.float32)
     for shape, width in shapes:
         low, high = shape.bounds()
-        box = lattice.box(low - 25, high + 25)
+        box = lattice.box(low - 25 - width, high + 25 + width)
         if not is_empty(box):
             skin[box] = blend(skin[box], shape.distance(*lattice.axes(box)), width)
     box = lattice.box((-85.0, -70.0, -150.0), (85.0, 42.0, 100.0))
@@ -148,17 +155,18 @@ def nose_shapes(p: HeadParameters) -> list[tuple[Shape, float]]:
     tip = (p.nose_bend, -fwd + r, -drop + 0.3 * p.nose_tip_up)
     mid_y = 0.5 * (root[1] + tip[1]) - p.nose_hump - 0.5
     middle = (0.8 * p.nose_bend, mid_y, 0.5 * (root[2] + tip[2]))
-    base = (0.0, -fwd + 2.1 * r + 6, -drop - 7.0 + 0.6 * p.nose_tip_up)
+    base = (0.0, -fwd + 2.0 * r + 6, -drop - 6.0 + 0.6 * p.nose_tip_up)
     shapes: list[tuple[Shape, float]] = [
         (Capsule(root, middle, p.bridge_width, p.bridge_width + 1.0), 7.0),
         (Capsule(middle, tip, p.bridge_width + 1.0, r - 1), 6.0),
-        (Ellipsoid(tip, (r + 1.0, r, r)), 5.0),
-        (Capsule((0.0, tip[1] + 1, tip[2] - 4), base, 4.5, 5.0), 4.0),
-        (Ellipsoid((0.0, -14.0, -drop * 0.72), (14.0, 16.0, 17.0)), 9.0),
+        (Ellipsoid(tip, (r + 1.0, r, 0.9 * r)), 5.0),
+        (Capsule((0.0, tip[1] + 2, tip[2] - 3), base, 4.0, 4.5), 4.0),
+        (Ellipsoid((0.0, -12.0, -drop * 0.75), (0.75 * p.ala_half_width, 17.0, 17.0)), 10.0),
     ]
     for s in SIDES:
-        ala = (s * (p.ala_half_width - 6.5), -fwd + 19.5, -drop - 4.0)
-        shapes.append((Ellipsoid(ala, (6.5, 11.0, p.ala_height), -12.0), 4.0))
+        near = (s * 0.3 * p.ala_half_width, -fwd + 11.5, -drop - 1.0)
+        wing = (s * (p.ala_half_width - 5.5), -fwd + 21.0, -drop - 4.0)
+        shapes.append((Capsule(near, wing, 5.0, 0.8 * p.ala_height), 5.0))
     return shapes
 
 
@@ -205,14 +213,14 @@ def _lid_relief(p: HeadParameters, u: Array, z: Array) -> Array:
     v, t = z - tilt * u + 0.5, np.clip(1 - (u / half) ** 2, 0.0, None)
     top, bottom = 0.55 * p.fissure_height * np.sqrt(t), -0.45 * p.fissure_height * t
     opening = np.clip((top - v) / 1.2, 0, 1) * np.clip((v - bottom) / 1.2, 0, 1) * (t > 0)
-    crease_at = 0.55 * p.fissure_height * np.sqrt(np.clip(1 - (u / (half + 4)) ** 2, 0, None)) + 4.0
+    crease_at = 0.55 * p.fissure_height * np.sqrt(np.clip(1 - (u / (half + 4)) ** 2, 0, None)) + p.lid_crease_height
     crease = np.exp(-0.5 * ((v - crease_at) / 1.3) ** 2) * np.exp(-((u / (half + 2)) ** 4))
-    return np.asarray(2.2 * opening + 1.1 * crease, dtype=np.float32)
+    return np.asarray(2.2 * opening + p.lid_crease_depth * crease, dtype=np.float32)
 
 
 def ear_center(p: HeadParameters, side: float) -> tuple[float, float, float]:
     """Where the ear grows out of the head."""
-    return (side * (p.face_half_width + 4.0), 84.0, -12.0)
+    return (side * max(p.face_half_width + 3.0, 0.42 * p.head_width + 4.0), 84.0, -12.0)
 
 
 def _add_ears(p: HeadParameters, lattice: Lattice, skin: Array) -> None:
@@ -247,8 +255,8 @@ def skin_distance(p: HeadParameters, lattice: Lattice) -> Array:
     skin = _base(p, lattice)
     rng = np.random.default_rng([p.seed, 21])
     box: Box = lattice.whole()
-    skin += Waves.draw(rng, 16.0, p.unevenness).on(lattice, box)
-    skin += Waves.draw(rng, 7.0, 0.3 * p.unevenness).on(lattice, box)
+    uneven = Waves.draw(rng, 20.0, p.unevenness).on(lattice, box) + Waves.draw(rng, 8.0, 0.2 * p.unevenness).on(lattice, box)
+    skin += uneven * ramp(lattice.axes(box)[2], 70.0, 10.0) + Waves.draw(rng, 45.0, p.unevenness).on(lattice, box)
     _add_nose(p, lattice, skin)
     _add_eyes(p, lattice, skin)
     _add_ears(p, lattice, skin)

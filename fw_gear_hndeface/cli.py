@@ -59,7 +59,10 @@ def _run(options: argparse.Namespace) -> int:
 
     inputs = [Path(name) for name in options.inputs]
     output: Path = options.output
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"--output: the folder cannot be made ({error.strerror}).") from error
     key = uid_key()
     with tempfile.TemporaryDirectory(prefix="hndeface-") as work, _progress(options.quiet) as on_progress:
         staged = deface(inputs, Path(work), stem_of(inputs[0].name), settings, key=key, on_progress=on_progress)

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, BinaryIO, Protocol
+from typing import IO, Any, BinaryIO, Protocol, cast
 
 from isal import igzip, isal_zlib
 from isal.igzip_lib import IsalError
@@ -23,6 +23,8 @@ from fw_gear_hndeface.errors import InputError
 
 CHUNK = 1 << 20
 PIECE = 32 << 20
+#: isal's type hints call this an instance; it is a class.
+DEFLATE_ERROR = cast("type[Exception]", IsalError)
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 SNIFF_BYTES = 265
 _MAGIC = {b"PK\x03\x04": "zip", b"PK\x05\x06": "zip", b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}
@@ -152,7 +154,7 @@ class ZipEntry:
             return packed[:most], packed[most:]
         try:
             part = inflater.decompress(packed, most)
-        except IsalError as error:
+        except DEFLATE_ERROR as error:
             raise InputError(f"{self.where}: damaged compressed data. Send it again.") from error
         return part, inflater.unconsumed_tail
 
@@ -259,7 +261,7 @@ def unpack(path: Path, kind: str, target: Path, where: str, budget: Budget) -> N
                 unpacked += len(data)
                 budget.check_stream(where, packed, unpacked)
                 out.write(data)
-    except (EOFError, OSError, lzma.LZMAError, zlib.error, IsalError) as error:
+    except (EOFError, OSError, lzma.LZMAError, zlib.error, DEFLATE_ERROR) as error:
         raise InputError(f"{where}: damaged or cut short. Send it again.") from error
 
 

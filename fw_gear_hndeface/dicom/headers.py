@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,11 @@ from fw_gear_hndeface.dicom.archive import Member
 from fw_gear_hndeface.errors import DicomError
 
 FIRST_LOOK = 16_384
+#: What pydicom, its decoders, zlib and struct raise on damaged bytes.
+DAMAGE: tuple[type[Exception], ...] = (
+    InvalidDicomError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError,
+    OSError, EOFError, struct.error, zlib.error,
+)  # fmt: skip
 PIXEL_DATA = Tag(0x7FE00010)
 _PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
 #: Groups that may be huge and hold nothing we group by: radiotherapy, and the functional groups of multi-frame objects.
@@ -155,13 +161,8 @@ def read_instance(member: Member) -> Instance | None:
 def _parse(stream: io.BytesIO, stop: _Stop) -> FileDataset | None:
     try:
         return read_partial(stream, stop_when=stop, force=True, specific_tags=list(_SPECIFIC))
-    except (EOFError, InvalidDicomError, ValueError, KeyError, NotImplementedError, struct.error, OSError):
+    except DAMAGE:
         return None
-    except Exception as error:
-        # zlib.error of a deflated dataset cut short has no common parent with the rest.
-        if type(error).__name__ == "error":
-            return None
-        raise
 
 
 def _instance(member: Member, dataset: FileDataset, stop: _Stop, offset: int) -> Instance | None:
@@ -258,7 +259,7 @@ class _Fields:
     def _value(self, name: str) -> Any:
         try:
             return self.dataset.get(name)
-        except (ValueError, TypeError, NotImplementedError, struct.error) as error:
+        except DAMAGE as error:
             raise DicomError(f"{self._where}: {name} cannot be read.") from error
 
 

@@ -11,7 +11,7 @@ from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from fw_gear_hndeface.dicom.headers import PIXEL_DATA, Instance, PixelFormat
+from fw_gear_hndeface.dicom.headers import DAMAGE, PIXEL_DATA, Instance, PixelFormat
 from fw_gear_hndeface.errors import DicomError
 from fw_gear_hndeface.model import Bool
 
@@ -51,7 +51,7 @@ def read_stored(instance: Instance) -> Stored:
         return stored_from_bytes(data, instance.pixel_span, instance)
     try:
         dataset = dcmread(io.BytesIO(data), force=True)
-    except Exception as error:
+    except DAMAGE as error:
         raise DicomError(f"{instance.member.where}: damaged or cut short. Send the file again.") from error
     return decode(dataset, instance)
 
@@ -81,7 +81,7 @@ def decode(dataset: FileDataset, instance: Instance) -> Stored:
         dataset.file_meta.TransferSyntaxUID = UID(instance.syntax)
     try:
         array = dataset.pixel_array
-    except Exception as error:
+    except DAMAGE as error:
         raise DicomError(f"{where}: its pixels ({name}) cannot be decoded, or are cut short. Send the file again.") from error
     if array.shape != (pixels.rows, pixels.columns):
         raise DicomError(f"{where}: {array.shape} pixels in the data, expected {(pixels.rows, pixels.columns)}.")

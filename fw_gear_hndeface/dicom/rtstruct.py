@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pydicom import Dataset, dcmread
 
-from fw_gear_hndeface.dicom.headers import Instance
+from fw_gear_hndeface.dicom.headers import DAMAGE, Instance
 from fw_gear_hndeface.dicom.study import Series
 from fw_gear_hndeface.errors import DicomError
 from fw_gear_hndeface.model import Finding, Float, Level, Roi, RoiKind
@@ -68,7 +68,7 @@ def read_rois(series: Series) -> tuple[RoiSet, ...]:
 
 
 def roi_kind(name: str, interpreted_type: str = "") -> RoiKind:
-    """What a region is, by its RTROIInterpretedType and the vocabulary's rules on its folded name; an organ when nothing tells."""
+    """What a region is, by its RTROIInterpretedType and the vocabulary's rules on its folded name; an organ by default."""
     interpreted = interpreted_type.strip().upper()
     if interpreted in _TYPE_FIRST:
         return _TYPE_FIRST[interpreted]
@@ -88,7 +88,7 @@ def fold(name: str) -> str:
 def _load(instance: Instance) -> Dataset:
     try:
         return dcmread(io.BytesIO(instance.member.read()), force=True)
-    except Exception as error:
+    except DAMAGE as error:
         raise DicomError(f"{instance.member.where}: the structure set is damaged or cut short. Send it again.") from error
 
 

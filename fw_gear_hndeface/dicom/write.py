@@ -15,7 +15,7 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from fw_gear_hndeface.dicom.archive import ArchiveWriter
-from fw_gear_hndeface.dicom.headers import PIXEL_DATA, Instance, PixelFormat
+from fw_gear_hndeface.dicom.headers import DAMAGE, PIXEL_DATA, Instance, PixelFormat
 from fw_gear_hndeface.dicom.pixels import (
     BYTE_FOR_BYTE,
     Stored,
@@ -164,7 +164,7 @@ def fill_values(fill_hu: Fill, pixels: PixelFormat) -> Stored:
 def _load(data: bytes, instance: Instance) -> FileDataset:
     try:
         dataset = dcmread(io.BytesIO(data), force=True)
-    except Exception as error:
+    except DAMAGE as error:
         raise DicomError(f"{instance.member.where}: cannot be read a second time.") from error
     if not dataset.file_meta.get("TransferSyntaxUID"):
         dataset.file_meta.TransferSyntaxUID = UID(instance.syntax)

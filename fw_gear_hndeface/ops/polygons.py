@@ -117,7 +117,7 @@ def _region(polygons: Sequence[Float], shape: tuple[int, int]) -> Bool:
 
 def _much_alike(one: Bool, other: Bool) -> bool:
     """Whether a polygon is another one drawn again, not a hole that leaves a thin shell."""
-    return np.count_nonzero(one ^ other) <= SAME_POLYGON * np.count_nonzero(one)
+    return bool(np.count_nonzero(one ^ other) <= SAME_POLYGON * np.count_nonzero(one))
 
 
 def _area(points: Float) -> float:

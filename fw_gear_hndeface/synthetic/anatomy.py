@@ -147,10 +147,11 @@ def _midface(p: HeadParameters, canvas: Canvas) -> None:
     orbits = [Ellipsoid((s * p.eye_x, 12.0 + p.eye_depth, 0.0), (18.0, 32.0, 17.0)) for s in SIDES]
     orbit = canvas.shape(box, orbits)
     mass = carve(mass, orbit, 2.0)
-    canvas.paint(box, mass, 900.0)
-    canvas.paint(box, mass + 2.5, 420.0)
+    canvas.paint(box, mass, 850.0)
+    canvas.paint(box, mass + 3.5, 48.0)
     canvas.paint(box, np.maximum(orbit, canvas.skin[box] + 5.0), FAT_HU)
-    canvas.add("Sinus_Maxillary", [Ellipsoid((s * 25.0, 18.0, -32.0), (12.0, 15.0, 14.0)) for s in SIDES], AIR_HU, under_mm=7.0)
+    canvas.add("Sinus_Maxillary", [Ellipsoid((s * 24.0, 18.0, -33.0), (11.0, 17.0, 14.0)) for s in SIDES], AIR_HU, under_mm=7.0)
+    canvas.add("", [Ellipsoid((0.0, 16.0, p.mouth_z + 22.0), (20.0, 24.0, 3.0))], 700.0, under_mm=8.0)
 
 
 def _airway(p: HeadParameters, canvas: Canvas) -> None:
@@ -250,7 +251,7 @@ def _glands(p: HeadParameters, canvas: Canvas) -> None:
             Ellipsoid((s * (w - 16), 72.0, -40.0), (12.0, 11.0, 18.0)),
         ]
         canvas.add(f"Parotid_{side}", shapes, -5.0, under_mm=4.0, width_mm=5.0)
-        gland: list[Shape] = [Ellipsoid((s * 27.0, 36.0, -p.face_height + 22.0), (10.0, 16.0, 11.0))]
+        gland: list[Shape] = [Ellipsoid((s * 24.0, 36.0, -p.face_height + 22.0), (10.0, 16.0, 11.0))]
         canvas.add(f"Glnd_Submand_{side}", gland, 42.0, under_mm=6.0)
 
 
@@ -258,14 +259,14 @@ def target_shapes(p: HeadParameters) -> list[Shape]:
     """The planning target: left oropharynx and the left upper neck nodes."""
     return [
         Ellipsoid((14.0, 46.0, -74.0), (22.0, 21.0, 24.0)),
-        Ellipsoid((40.0, 66.0, -92.0), (14.0, 17.0, 22.0)),
+        Ellipsoid((34.0, 66.0, -92.0), (14.0, 17.0, 22.0)),
     ]
 
 
 def _targets(p: HeadParameters, canvas: Canvas) -> None:
     """Gross tumour, a level II node, and the PTV around both (drawn, not painted)."""
     canvas.add("GTVp", [Ellipsoid((15.0, 44.0, -74.0), (11.0, 12.0, 13.0))], 68.0, under_mm=8.0)
-    canvas.add("LN_Neck_II_L", [Ellipsoid((40.0, 66.0, -92.0), (7.0, 8.0, 11.0))], 62.0, under_mm=8.0)
+    canvas.add("LN_Neck_II_L", [Ellipsoid((33.0, 66.0, -92.0), (7.0, 8.0, 11.0))], 62.0, under_mm=8.0)
     shapes = target_shapes(p)
     box = canvas.around(shapes)
     canvas.regions["PTV70"] = np.zeros(canvas.lattice.shape, dtype=np.bool_)

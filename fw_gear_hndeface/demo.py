@@ -46,7 +46,7 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> int:
     study = job / "input" / "dicom" / _STUDY
     say("Making a synthetic head-and-neck study ...")
     head = make_head(_SEED)
-    write_study(head, study)
+    write_study(head, study, seed=_SEED)
     _lay_out(job, study)
     say("Defacing it as the platform would ...")
     code = run_gear(job)

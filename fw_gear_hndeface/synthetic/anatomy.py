@@ -239,7 +239,7 @@ def _eyes(p: HeadParameters, canvas: Canvas) -> None:
 
 def node_center(p: HeadParameters, surface: Point) -> Point:
     """Centre of the level IX node in the cheek, whose near side lies 5 to 6 mm below the skin point `surface`."""
-    return (surface[0], surface[1] + 9.5, surface[2])
+    return (surface[0], surface[1] + 10.8, surface[2])
 
 
 def _glands(p: HeadParameters, canvas: Canvas) -> None:
@@ -292,7 +292,7 @@ def fill(p: HeadParameters, lattice: Lattice, skin: Array, node: Point) -> Canva
     _targets(p, canvas)
     _airway(p, canvas)
     _eyes(p, canvas)
-    canvas.add("", [Ellipsoid(node, (9.0, 6.0, 9.0))], FAT_HU, under_mm=2.5)
+    canvas.add("", [Ellipsoid(node, (11.0, 9.0, 11.0))], FAT_HU, under_mm=2.5)
     canvas.add("LN_Neck_IX_L", [Ellipsoid(node, (4.0, 3.5, 4.5))], 55.0)
     canvas.regions["BODY"] = skin < 0
     return canvas

@@ -39,7 +39,7 @@ def base_shapes(p: HeadParameters) -> list[tuple[Shape, float]]:
         (Ellipsoid((0.0, 88.0, 48.0), (58.0 + p.vault_squareness, 70.0, 52.0 + 0.5 * p.vault_squareness)), 20.0),
         (Ellipsoid((0.0, 16.0 - p.forehead_forward, 40.0), (52.0 + p.forehead_width, 38.0, 42.0)), 16.0),
         (Ellipsoid((0.0, 42.0, -35.0), (w, 54.0 + m, 62.0)), 14.0),
-        (Ellipsoid((0.0, 20.0, -68.0), (38.0, 44.0 + m, 40.0)), 14.0),
+        (Ellipsoid((0.0, 23.5, -68.0), (38.0, 43.5 + m, 40.0)), 13.0),
         (Ellipsoid((0.0, 6.0 - p.chin_forward, bottom + 17.0), (p.chin_half_width + 9, 23.0, 17.0)), 14.0),
     ]
     for s in SIDES:
@@ -200,7 +200,8 @@ def _add_eyes(p: HeadParameters, lattice: Lattice, skin: Array) -> None:
         x, y, z = lattice.axes(box)
         u = s * (x - np.float32(cx))
         lid = Ellipsoid((cx, cy, 0.0), (14.6 + p.lid_fullness, 14.4, 13.4 + p.lid_fullness)).distance(x, y, z)
-        part = blend(skin[box], lid, 5.0)
+        filling = Ellipsoid((cx + 3.0 * s, cy + 9.0, 0.0), (19.0, 15.0, 14.0)).distance(x, y, z)
+        part = blend(blend(skin[box], filling, 8.0), lid, 5.0)
         part = part + _lid_relief(p, u, z) * ramp(y, cy + 6.0, cy - 4.0)
         globe = Ellipsoid((cx, cy, 0.0), (12.6, 12.6, 12.6)).distance(x, y, z)
         skin[box] = np.minimum(part, globe)

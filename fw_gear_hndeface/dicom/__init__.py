@@ -1,7 +1,7 @@
 """The only door to DICOM: archives, headers, stacks of slices, structure sets, and the bytes that go out.
 
 Order inside the package, each importing only from those before it: limits, containers, archive, uids, headers, study, geometry,
-pixels, series, rtstruct, tags, write.
+codestream, pixels, phases, series, rtstruct, tags, splice, write.
 """
 
 import logging

@@ -26,9 +26,13 @@ DAMAGE: tuple[type[Exception], ...] = (
     OSError, EOFError, struct.error, zlib.error,
 )  # fmt: skip
 PIXEL_DATA = Tag(0x7FE00010)
+UNDEFINED = 0xFFFFFFFF
 _PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
 #: Groups that may be huge and hold nothing we group by: radiotherapy, and the functional groups of multi-frame objects.
 _HEAVY_GROUPS = {*range(0x3002, 0x3011, 2), 0x5200}
+_CUT = "{}: its header is damaged or cut short. Send the file again."
+#: CT, MR and PET images of one slice: such a file ends in pixels, or it is not whole.
+SLICE_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("2", "4", "128"))
 OUR_NAME = "HNDeface"
 OUR_MARK = "face removed"
 #: What tells phases, acquisitions and reconstructions at one position apart, the most telling first.
@@ -102,7 +106,7 @@ class Instance:
     image_type: tuple[str, ...]
     plane: Plane | None
     pixels: PixelFormat
-    #: First byte and length of native PixelData in the file; None where it is compressed, deflated or absent.
+    #: First byte and length of the PixelData value in the file, `UNDEFINED` where compressed; None where deflated or absent.
     pixel_span: tuple[int, int] | None
     phase: tuple[str, ...]
     defaced: str | None
@@ -112,12 +116,13 @@ class Instance:
 class _Stop:
     """Remembers whether parsing ended at a place we know, not at the end of a leading part."""
 
+    heavy: bool
     hit: bool = False
     length: int = 0
     pixels: bool = False
 
     def __call__(self, tag: BaseTag, _vr: str | None, length: int) -> bool:
-        if int(tag) in _PIXEL_TAGS or tag.group in _HEAVY_GROUPS:
+        if int(tag) in _PIXEL_TAGS or (self.heavy and tag.group in _HEAVY_GROUPS):
             self.hit, self.length, self.pixels = True, length, int(tag) == PIXEL_DATA
         return self.hit
 
@@ -140,21 +145,24 @@ def read_instance(member: Member) -> Instance | None:
     DicomError
         A file that is DICOM but whose header cannot be read to its end.
     """
-    size = FIRST_LOOK
+    size, heavy = FIRST_LOOK, True
     while True:
         head = member.head(size)
         if not looks_like_dicom(head):
             return None
         whole = len(head) >= member.size
-        stop = _Stop()
+        stop = _Stop(heavy)
         stream = io.BytesIO(head)
         dataset = _parse(stream, stop)
+        if dataset is not None and stop.hit and not stop.pixels and heavy and str(dataset.get("SOPClassUID")) in SLICE_CLASSES:
+            heavy = False  # a slice with radiotherapy attributes: its pixels come behind them
+            continue
         if dataset is not None and (stop.hit or whole):
             return _instance(member, dataset, stop, stream.tell())
-        if whole:
-            if head[128:132] == b"DICM":
-                raise DicomError(f"{member.where}: its header is damaged or cut short. Send the file again.")
+        if whole and head[128:132] != b"DICM":
             return None
+        if whole:
+            raise DicomError(_CUT.format(member.where))
         size *= 8
 
 
@@ -170,7 +178,11 @@ def _instance(member: Member, dataset: FileDataset, stop: _Stop, offset: int) ->
     reader = _Fields(dataset, member.where)
     sop_class, uid = reader.text("SOPClassUID"), reader.text("SOPInstanceUID")
     if not sop_class or not uid:
+        if dataset.preamble is not None:
+            raise DicomError(_CUT.format(member.where))
         return None
+    if sop_class in SLICE_CLASSES and not stop.pixels:
+        raise DicomError(f"{member.where}: an image without PixelData, or cut short before it. Send the file again.")
     return Instance(
         member=member,
         syntax=syntax,
@@ -199,7 +211,7 @@ def _guessed_syntax(dataset: FileDataset) -> str:
 
 
 def _pixel_span(dataset: FileDataset, syntax: str, stop: _Stop, offset: int) -> tuple[int, int] | None:
-    if not stop.pixels or stop.length == 0xFFFFFFFF or syntax == DeflatedExplicitVRLittleEndian:
+    if not stop.pixels or syntax == DeflatedExplicitVRLittleEndian:
         return None
     implicit, _ = dataset.original_encoding
     return offset + (8 if implicit else 12), stop.length

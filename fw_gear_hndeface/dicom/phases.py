@@ -44,7 +44,7 @@ def distinct_places(series: Series) -> SliceSets:
         text = f"{len(slices) - len(kept)} exact copies of other slices were left out."
         findings.append(Finding(Level.INFO, "duplicate_slices", text, series.label))
     crowded = _is_crowded(kept)
-    parts = _split(kept, _fits if crowded else _fits_better) if crowded or _is_uneven(kept, series.label) else None
+    parts = _split(kept, _fits if crowded else _fits_better) if crowded or _has_gaps(kept, series.label) else None
     if parts is None and crowded:
         raise GeometryError(
             f"{series.label}: different slices lie at one place and no attribute tells them apart. Send one series per phase."
@@ -99,13 +99,12 @@ def _is_crowded(slices: Slices) -> bool:
     return len(_by_place(slices)) < len(slices)
 
 
-def _is_uneven(slices: Slices, where: str) -> bool:
-    """Whether the slices fit no lattice of whole steps."""
+def _has_gaps(slices: Slices, where: str) -> bool:
+    """Whether the slices fit no lattice without leaving planes of it empty."""
     try:
-        at = lattice([group[0][1] for group in _by_place(slices)], where).at
+        return not lattice([group[0][1] for group in _by_place(slices)], where).is_full
     except GeometryError:
         return True
-    return bool(np.any(at != np.rint(at)))
 
 
 def _split(slices: Slices, fits: Callable[[Sequence[Slices]], bool]) -> list[Slices] | None:
@@ -145,8 +144,8 @@ def _fits(parts: Sequence[Slices]) -> bool:
 
 
 def _fits_better(parts: Sequence[Slices]) -> bool:
-    """Whether uneven slices are two or more even volumes that reach into each other: side by side they stay one volume."""
-    if not _fits(parts) or any(_is_uneven(part, "") for part in parts):
+    """Whether slices with gaps are two or more even volumes that reach into each other: side by side they stay one volume."""
+    if not _fits(parts) or any(_has_gaps(part, "") for part in parts):
         return False
     depth = [depths_mm([plane for _, plane in part]) for part in parts]
     ends = sorted((float(d.min()), float(d.max())) for d in depth)

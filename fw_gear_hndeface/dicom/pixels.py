@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from fw_gear_hndeface.dicom.headers import DAMAGE, PIXEL_DATA, Instance, PixelFormat
+from fw_gear_hndeface.dicom.codestream import FrameSize, frame_size
+from fw_gear_hndeface.dicom.headers import DAMAGE, PIXEL_DATA, UNDEFINED, Instance, PixelFormat
 from fw_gear_hndeface.errors import DicomError
 from fw_gear_hndeface.model import Bool
 
@@ -19,6 +20,8 @@ Stored = NDArray[Any]
 #: Transfer syntaxes whose pixel bytes lie in the file as they are.
 BYTE_FOR_BYTE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 MAX_MATRIX = 8192
+_ITEM = b"\xfe\xff\x00\xe0"
+_END_OF_ITEMS = b"\xfe\xff\xdd\xe0"
 
 
 def check_format(instance: Instance) -> None:
@@ -47,13 +50,47 @@ def read_stored(instance: Instance) -> Stored:
         Pixel data that are missing, cut short, or that no decoder reads.
     """
     data = instance.member.read()
-    if instance.pixel_span is not None and instance.syntax in BYTE_FOR_BYTE:
-        return stored_from_bytes(data, instance.pixel_span, instance)
+    span = native_span(instance)
+    return decode(load(data, instance), instance) if span is None else stored_from_bytes(data, span, instance)
+
+
+def native_span(instance: Instance) -> tuple[int, int] | None:
+    """First byte and length of pixel bytes that lie in the file as they are; None where they must be decoded."""
+    span = instance.pixel_span
+    return span if span is not None and span[1] != UNDEFINED and instance.syntax in BYTE_FOR_BYTE else None
+
+
+def load(data: bytes, instance: Instance) -> FileDataset:
+    """The whole dataset of a file; DicomError when it is damaged or its fragments end before their mark."""
+    where = instance.member.where
+    if instance.pixel_span is not None and instance.pixel_span[1] == UNDEFINED:
+        _check_fragments(data, instance)
     try:
         dataset = dcmread(io.BytesIO(data), force=True)
     except DAMAGE as error:
-        raise DicomError(f"{instance.member.where}: damaged or cut short. Send the file again.") from error
-    return decode(dataset, instance)
+        raise DicomError(f"{where}: damaged or cut short. Send the file again.") from error
+    if not dataset.file_meta.get("TransferSyntaxUID"):
+        dataset.file_meta.TransferSyntaxUID = UID(instance.syntax)
+    return dataset
+
+
+def _check_fragments(data: bytes, instance: Instance) -> None:
+    """Refuse compressed pixels cut short (pydicom says nothing) or of another size than the header's (GDCM crashes)."""
+    where, pixels = instance.member.where, instance.pixels
+    position, items = (instance.pixel_span or (0, 0))[0], []
+    while data[position : position + 4] == _ITEM:
+        length = int.from_bytes(data[position + 4 : position + 8], "little")
+        items.append((position + 8, length))
+        position += 8 + length
+    if data[position : position + 4] != _END_OF_ITEMS or len(items) < 2:
+        raise DicomError(f"{where}: its compressed PixelData is cut short. Send the file again.")
+    if instance.syntax == RLELossless:
+        return
+    start, length = items[1]  # the first item is the offset table
+    size = frame_size(data[start : start + length])
+    if size != FrameSize(pixels.rows, pixels.columns, 1):
+        told = f"{pixels.rows} x {pixels.columns}"
+        raise DicomError(f"{where}: the compressed image is damaged, or not of the {told} pixels of its header. Send it again.")
 
 
 def stored_from_bytes(data: bytes, span: tuple[int, int], instance: Instance) -> Stored:
@@ -77,8 +114,6 @@ def decode(dataset: FileDataset, instance: Instance) -> Stored:
     name = UID(instance.syntax).name
     if PIXEL_DATA not in dataset:
         raise DicomError(f"{where}: no PixelData.")
-    if not dataset.file_meta.get("TransferSyntaxUID"):
-        dataset.file_meta.TransferSyntaxUID = UID(instance.syntax)
     try:
         array = dataset.pixel_array
     except DAMAGE as error:

@@ -65,7 +65,8 @@ def spliced(where: Layout, touched: Set[BaseTag], pixel_value: bytes | bytearray
     """
     out = DicomBytesIO()
     implicit = bool(where.dataset.original_encoding[0])
-    charset = list(where.dataset.original_character_set)
+    charset = where.dataset.original_character_set
+    charset = charset if isinstance(charset, str) else list(charset)
     out.is_implicit_VR, out.is_little_endian = implicit, True
     out.write(where.data[:PREAMBLE] + b"DICM")
     write_file_meta_info(out, where.dataset.file_meta, enforce_standard=True)

@@ -8,18 +8,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread, dcmwrite
+from pydicom import Dataset, dcmwrite
 from pydicom.dataelem import DataElement
 from pydicom.dataset import FileDataset
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from fw_gear_hndeface.dicom.archive import ArchiveWriter
-from fw_gear_hndeface.dicom.headers import DAMAGE, PIXEL_DATA, Instance, PixelFormat
+from fw_gear_hndeface.dicom.headers import PIXEL_DATA, Instance, PixelFormat
 from fw_gear_hndeface.dicom.pixels import (
     BYTE_FOR_BYTE,
     Stored,
     decode,
+    load,
+    native_span,
     padding_of,
     stored_dtype,
     stored_from_bytes,
@@ -29,7 +31,6 @@ from fw_gear_hndeface.dicom.series import Slice, Stack
 from fw_gear_hndeface.dicom.splice import layout, spliced
 from fw_gear_hndeface.dicom.tags import Stamp, stamp_header
 from fw_gear_hndeface.dicom.uids import uid_map
-from fw_gear_hndeface.errors import DicomError
 from fw_gear_hndeface.model import Bool, Plan
 
 _OFFSET_TABLES = {Tag("ExtendedOffsetTable"), Tag("ExtendedOffsetTableLengths")}
@@ -109,9 +110,9 @@ def _write_slice(
     """Write one slice; the number of changed pixels, and of planned pixels that were padding."""
     instance = slice_.instance
     data = instance.member.read()
-    native = instance.syntax in BYTE_FOR_BYTE and instance.pixel_span is not None
-    where = layout(data, instance.pixel_span) if native and instance.pixel_span else None
-    dataset = _load(data, instance) if where is None else where.dataset
+    span = native_span(instance)
+    where = None if span is None else layout(data, span)
+    dataset = load(data, instance) if where is None else where.dataset
     stored = decode(dataset, instance) if where is None else stored_from_bytes(data, where.span, instance)
     brush = _brush(stored, painter.on(slice_), instance.pixels)
     touched = _refresh_extremes(dataset, brush, stored, instance.pixels)
@@ -159,16 +160,6 @@ def fill_values(fill_hu: Fill, pixels: PixelFormat) -> Stored:
         beside = last + 1 if last + 1 <= high else first - 1
         values[(values >= first) & (values <= last)] = beside
     return values.astype(stored_dtype(pixels))
-
-
-def _load(data: bytes, instance: Instance) -> FileDataset:
-    try:
-        dataset = dcmread(io.BytesIO(data), force=True)
-    except DAMAGE as error:
-        raise DicomError(f"{instance.member.where}: cannot be read a second time.") from error
-    if not dataset.file_meta.get("TransferSyntaxUID"):
-        dataset.file_meta.TransferSyntaxUID = UID(instance.syntax)
-    return dataset
 
 
 def _patched(data: bytes, span: tuple[int, int], brush: _Brush, pixels: PixelFormat) -> bytearray | memoryview:

@@ -56,7 +56,9 @@ def random_stored(seed: int = 3, shape: Sequence[int] = SHAPE, *, signed: bool =
     return np.random.default_rng(seed).integers(low, high, shape).astype(np.int16 if signed else np.uint16)
 
 
-def ct_slice(k: int, stored: NDArray[Any], affine: NDArray[np.float64], *, slope: float = 1, intercept: float = 0) -> FileDataset:
+def ct_slice(
+    k: int, stored: NDArray[Any], affine: NDArray[np.float64], *, slope: float = 1, intercept: float = 0
+) -> FileDataset:
     """One CT slice; `stored` is (rows, columns), its sign that of the array's type."""
     meta = FileMetaDataset()
     uid = f"{SERIES}.{k + 1}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import re
 import sys
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from fw_gear_hndeface import __version__
 from fw_gear_hndeface.doors import (
     STOPPED_CODE,
     VERDICT_WORDS,
@@ -144,7 +144,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="hndeface", description="Deface head-and-neck CT, and nothing but the face.", epilog=_EPILOG)
-    parser.add_argument("--version", action="version", version=importlib.metadata.version("fw-gear-hndeface"))
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="deface one study", description="Deface one study.", epilog=_EPILOG)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fw_gear_hndeface import __version__
 from fw_gear_hndeface.dicom.archive import open_inputs
 from fw_gear_hndeface.dicom.limits import Limits
 from fw_gear_hndeface.dicom.series import read_stacks
@@ -93,8 +93,7 @@ def _lay_out(job: Path, study: Path) -> None:
         "destination": {"type": "acquisition", "id": "demo"},
         "job": {"id": "demo"},
     }
-    version = importlib.metadata.version("fw-gear-hndeface")
-    manifest = {"name": "hndeface", "version": version, "config": manifest_config()}
+    manifest = {"name": "hndeface", "version": __version__, "config": manifest_config()}
     (job / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     (job / "manifest.json").write_text(json.dumps(manifest, indent=2), encoding="utf-8")
 

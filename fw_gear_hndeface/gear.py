@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 INPUT_NAMES = ("dicom", "rtstruct", "rtdose", "companions")
 
 _REASONS = {2: "settings", 3: "input", 4: "landmarks", 5: "protection", 6: "verification", 7: "privacy"}
+#: Failures of the result rather than of the input: what `on_qc_fail` is about.
+_QC_CODES = (4, 5, 6, 7)
 _STATES = ("PASS", "NA", "FAIL")
 _QC_KEY = re.compile(r"(?!(?:name|state|file_|base)$)[a-z0-9_]+")
 _LEVELS = {Level.INFO: logging.INFO, Level.WARNING: logging.WARNING, Level.ERROR: logging.ERROR}
@@ -286,5 +288,6 @@ def _farewell(staged: Staged, settings: Settings) -> int:
     for finding in staged.result.findings:
         log.log(_LEVELS[finding.level], "%s: %s", finding.code, finding.message)
     log.info("Verdict: %s", staged.result.verdict.value)
-    refused = staged.result.verdict is Verdict.REFUSED
-    return 0 if refused and settings.on_qc_fail == "tag-only" else staged.exit_code
+    if staged.exit_code in _QC_CODES and settings.on_qc_fail == "tag-only":
+        return 0
+    return staged.exit_code

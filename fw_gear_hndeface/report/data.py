@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from fw_gear_hndeface import __version__
 from fw_gear_hndeface.model import Finding, Result
 from fw_gear_hndeface.settings import Settings
 
 #: Raised by one before the point when a promised key changes its meaning or goes.
 SCHEMA_VERSION = "1.0"
 
-_PACKAGE = "fw-gear-hndeface"
 _VERSIONS_OF = ("numpy", "scipy", "scikit-image", "SimpleITK", "pydicom", "python-gdcm", "dlib-bin", "face-recognition-models")
 _DEFAULTS: dict[str, Any] = {
     "method": None,
@@ -39,7 +39,7 @@ def report_data(result: Result, settings: Settings) -> dict[str, Any]:
     """Everything a report says. Measures this version does not know go in as they are."""
     head = {
         "schema_version": SCHEMA_VERSION,
-        "software": {"name": "hndeface", "version": _version_of(_PACKAGE)},
+        "software": {"name": "hndeface", "version": __version__},
         "verdict": result.verdict.value,
     }
     tail = {

@@ -18,6 +18,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("doors",),
     ("batch",),
     ("pipeline",),
+    ("casework",),
     ("evaluate",),
     ("report",),
     ("privacy",),
@@ -88,7 +89,7 @@ def own_imports(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
     """(line, parts below the package) of what a file imports from this package."""
     for line, name in imports_of(path):
         first, *rest = name.split(".")
-        if first == PACKAGE and rest:
+        if first == PACKAGE and rest and rest != ["__version__"]:
             yield line, tuple(rest)
 
 

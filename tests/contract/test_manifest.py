@@ -16,6 +16,7 @@ import pytest
 from flywheel_gear_toolkit.utils.manifest import Manifest
 from gears.generator import derive_invocation_schema
 
+from fw_gear_hndeface import __version__
 from fw_gear_hndeface.gear import INPUT_NAMES
 from fw_gear_hndeface.settings import Settings
 
@@ -60,7 +61,7 @@ def test_the_platform_accepts_a_usual_job_and_rejects_a_wrong_one() -> None:
 
 
 def test_versions_licence_and_name_agree_with_the_package() -> None:
-    assert MANIFEST["version"] == PROJECT["version"]
+    assert MANIFEST["version"] == PROJECT["version"] == __version__
     assert MANIFEST["custom"]["gear-builder"]["image"].rpartition(":")[2] == PROJECT["version"]
     assert ":" not in MANIFEST["custom"]["gear-builder"]["image"].rpartition(":")[0], "the validator stumbles over a port"
     assert MANIFEST["license"] == PROJECT["license"] == "Apache-2.0"

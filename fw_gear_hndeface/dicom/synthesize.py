@@ -225,7 +225,7 @@ def ct_slice(volume: Volume, k: int, study: _Study) -> Dataset:
 
 
 def localizer(volume: Volume, study: _Study) -> Dataset:
-    """A side view of the head as a scout image: mean HU along the columns."""
+    """A side view of the head as a scout image: mean HU along the columns (a tilt is ignored, as it is a sketch)."""
     ds = _common(study, "localizer", CTImageStorage, "CT")
     ds.SeriesInstanceUID = study.uid("series localizer")
     ds.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
@@ -234,7 +234,7 @@ def localizer(volume: Volume, study: _Study) -> Dataset:
     grid = volume.grid
     spacing = grid.spacing_mm
     ds.ImagePositionPatient = _numbers(grid.to_patient((grid.shape[0] - 1, 0, grid.shape[2] / 2)))
-    ds.ImageOrientationPatient = _numbers(np.concatenate([grid.affine[:3, 1] / spacing[1], -grid.affine[:3, 0] / spacing[0]]))
+    ds.ImageOrientationPatient = ["0", "1", "0", "0", "0", "-1"]
     ds.PixelSpacing = _numbers(spacing[:2])
     ds.SliceThickness, ds.RescaleIntercept, ds.RescaleSlope = "1", "-1024", "1"
     _pixels(ds, np.rint(volume.array[::-1].mean(axis=2) + 1024).astype(np.int64), False)

@@ -71,7 +71,7 @@ def test_nose_tip_is_the_most_anterior_skin_of_the_face(seed: int) -> None:
     body = np.argwhere(head.structures["BODY"].array)
     points = head.volume.grid.to_patient(body)
     first = points[points[:, 1].argmin()]
-    assert np.linalg.norm(first - point(head.landmarks, "nose_tip")) < 5
+    assert np.linalg.norm(first - point(head.landmarks, "nose_tip")) < 7.5, "within three voxels: a nose is blunt"
 
 
 @pytest.mark.parametrize(

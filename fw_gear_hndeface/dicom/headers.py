@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import math
 import struct
+import warnings
 import zlib
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
@@ -22,7 +24,7 @@ from fw_gear_hndeface.errors import DicomError
 FIRST_LOOK = 16_384
 #: What pydicom, its decoders, zlib and struct raise on damaged bytes.
 DAMAGE: tuple[type[Exception], ...] = (
-    InvalidDicomError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError,
+    InvalidDicomError, UserWarning, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError,
     OSError, EOFError, struct.error, zlib.error,
 )  # fmt: skip
 PIXEL_DATA = Tag(0x7FE00010)
@@ -30,7 +32,7 @@ UNDEFINED = 0xFFFFFFFF
 _PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
 #: Groups that may be huge and hold nothing we group by: radiotherapy, and the functional groups of multi-frame objects.
 _HEAVY_GROUPS = {*range(0x3002, 0x3011, 2), 0x5200}
-_CUT = "{}: its header is damaged or cut short. Send the file again."
+_CUT = "{}: damaged or cut short. Send the file again."
 #: CT, MR and PET images of one slice: such a file ends in pixels, or it is not whole.
 SLICE_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("2", "4", "128"))
 OUR_NAME = "HNDeface"
@@ -164,6 +166,21 @@ def read_instance(member: Member) -> Instance | None:
         if whole:
             raise DicomError(_CUT.format(member.where))
         size *= 8
+
+
+def read_whole(data: bytes, where: str) -> FileDataset:
+    """The dataset of a whole file; DicomError when it is damaged or ends inside an element, which pydicom lets pass."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=r"(?i).*(end of file|no tag to read)")
+            dataset = dcmread(io.BytesIO(data), force=True)
+    except DAMAGE as error:
+        raise DicomError(_CUT.format(where)) from error
+    items = [dataset.get_item(tag) for tag in dataset.keys()]  # noqa: SIM118  iterating the dataset converts its elements
+    for item in items:
+        if isinstance(item, RawDataElement) and item.length != UNDEFINED and len(item.value or b"") < item.length:
+            raise DicomError(_CUT.format(where))
+    return dataset
 
 
 def _parse(stream: io.BytesIO, stop: _Stop) -> FileDataset | None:

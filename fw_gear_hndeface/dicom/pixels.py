@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from fw_gear_hndeface.dicom.codestream import FrameSize, frame_size
-from fw_gear_hndeface.dicom.headers import DAMAGE, PIXEL_DATA, UNDEFINED, Instance, PixelFormat
+from fw_gear_hndeface.dicom.headers import DAMAGE, PIXEL_DATA, UNDEFINED, Instance, PixelFormat, read_whole
 from fw_gear_hndeface.errors import DicomError
 from fw_gear_hndeface.model import Bool
 
@@ -65,10 +63,7 @@ def load(data: bytes, instance: Instance) -> FileDataset:
     where = instance.member.where
     if instance.pixel_span is not None and instance.pixel_span[1] == UNDEFINED:
         _check_fragments(data, instance)
-    try:
-        dataset = dcmread(io.BytesIO(data), force=True)
-    except DAMAGE as error:
-        raise DicomError(f"{where}: damaged or cut short. Send the file again.") from error
+    dataset = read_whole(data, where)
     if not dataset.file_meta.get("TransferSyntaxUID"):
         dataset.file_meta.TransferSyntaxUID = UID(instance.syntax)
     return dataset

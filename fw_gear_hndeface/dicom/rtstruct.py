@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import unicodedata
 from collections import Counter
@@ -10,11 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 
-from fw_gear_hndeface.dicom.headers import DAMAGE, Instance
+from fw_gear_hndeface.dicom.headers import read_whole
 from fw_gear_hndeface.dicom.study import Series
-from fw_gear_hndeface.errors import DicomError
 from fw_gear_hndeface.model import Finding, Float, Level, Roi, RoiKind
 from fw_gear_hndeface.vocabulary import ROI_RULES
 
@@ -54,7 +52,7 @@ def read_rois(series: Series) -> tuple[RoiSet, ...]:
     rois: dict[str, list[Roi]] = {}
     findings: dict[str, list[Finding]] = {}
     for instance in series.instances:
-        dataset = _load(instance)
+        dataset = read_whole(instance.member.read(), instance.member.where)
         frames, kinds = _frames(dataset, instance.frame), _kinds(dataset)
         contours = {int(item.get("ReferencedROINumber") or 0): item for item in dataset.get("ROIContourSequence") or []}
         for number, (name, frame) in frames.items():
@@ -83,13 +81,6 @@ def fold(name: str) -> str:
     """The name in lower case without accents, every run of other signs one blank; letters of any script stay."""
     plain = "".join(sign for sign in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(sign))
     return " ".join("".join(sign if sign.isalnum() else " " for sign in plain).split())
-
-
-def _load(instance: Instance) -> Dataset:
-    try:
-        return dcmread(io.BytesIO(instance.member.read()), force=True)
-    except DAMAGE as error:
-        raise DicomError(f"{instance.member.where}: the structure set is damaged or cut short. Send it again.") from error
 
 
 def _frames(dataset: Dataset, default: str) -> Mapping[int, tuple[str, str]]:

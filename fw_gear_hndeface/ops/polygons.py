@@ -14,6 +14,8 @@ EPS = 1e-6
 FLAT_SLICES = 0.1
 #: Contour planes this many usual distances apart still belong to one piece of anatomy.
 BRIDGED_GAPS = 2.5
+#: Contour planes farther apart than this are never one piece.
+FARTHEST_MM = 20.0
 #: Share of pixels that may differ between a polygon and its repeat.
 SAME_POLYGON = 0.02
 #: Finest step along the normal of the helper lattice of an oblique region, mm.
@@ -31,7 +33,7 @@ def rasterise(roi: Roi, grid: Grid) -> Mask:
 
     Along the stack: each voxel follows the nearest contour plane, both where two are equally near. The region reaches half
     the usual contour distance beyond its last planes (not counting voxels exactly there) and at least half a slice; gaps of up
-    to 2.5 usual distances between planes are bridged.
+    to 2.5 usual distances between planes, but not beyond 20 mm, are bridged.
 
     Regions drawn on planes that are not the grid's slices go through a lattice in their own planes, as fine as the grid's
     finest spacing: there a border is true to half that spacing.
@@ -50,7 +52,7 @@ def rasterise(roi: Roi, grid: Grid) -> Mask:
         return Mask.empty(grid, roi.name)
     index = [grid.to_index(contour) for contour in contours]
     if all(np.ptp(points[:, 0]) <= FLAT_SLICES for points in index):
-        return Mask(grid, _fill(index, grid.shape), roi.name)
+        return Mask(grid, _fill(index, grid.shape, FARTHEST_MM / grid.spacing_mm[0]), roi.name)
     return Mask(grid, _fill_oblique(contours, grid), roi.name)
 
 
@@ -62,12 +64,13 @@ def _distinct(contours: Sequence[Float]) -> list[Float]:
     return list(seen.values())
 
 
-def _fill(contours: Sequence[Float], shape: tuple[int, int, int]) -> Bool:
+def _fill(contours: Sequence[Float], shape: tuple[int, int, int], farthest: float) -> Bool:
     """Voxels of contours given in index coordinates, each on (nearly) one slice plane."""
     out = np.zeros(shape, np.bool_)
     levels = np.array([points[:, 0].mean() for points in contours])
     planes = _planes(levels)
-    for plane, (first, last) in zip(planes, _reach(np.array([levels[p].mean() for p in planes])), strict=True):
+    reach = _reach(np.array([levels[p].mean() for p in planes]), farthest)
+    for plane, (first, last) in zip(planes, reach, strict=True):
         slices = slice(max(int(np.ceil(first)), 0), min(int(np.floor(last)), shape[0] - 1) + 1)
         if slices.start < slices.stop:
             out[slices] |= _region([contours[n][:, 1:] for n in plane], shape[1:])
@@ -86,12 +89,13 @@ def _planes(levels: Float) -> list[list[int]]:
     return planes
 
 
-def _reach(levels: Float) -> list[tuple[float, float]]:
+def _reach(levels: Float, farthest: float) -> list[tuple[float, float]]:
     """From where to where along the stack each contour plane speaks, in slices, both ends included."""
     gaps = np.diff(levels)
-    usual = float(np.median(gaps)) if len(gaps) else 0.0
+    near = gaps[gaps <= farthest]
+    usual = float(np.median(near)) if len(near) else 0.0
     outward = max(usual / 2 - EPS, 0.5 + EPS)
-    inward = np.where(gaps <= BRIDGED_GAPS * usual, np.maximum(gaps / 2 + EPS, 0), outward)
+    inward = np.where(gaps <= min(BRIDGED_GAPS * usual, farthest), np.maximum(gaps / 2 + EPS, 0), outward)
     below = np.concatenate([[outward], inward])
     above = np.concatenate([inward, [outward]])
     return [(float(z - b), float(z + a)) for z, b, a in zip(levels, below, above, strict=True)]
@@ -193,7 +197,8 @@ def _touched(points: Float, shape: tuple[int, int]) -> Bool:
 def _fill_oblique(contours: Sequence[Float], grid: Grid) -> Bool:
     """Voxels of contours on planes across the grid's slices, looked up in a lattice of the contours' own planes."""
     helper = _own_lattice(contours, grid)
-    filled = _fill([helper.to_index(contour) for contour in contours], helper.shape)
+    drawn = [helper.to_index(contour) for contour in contours]
+    filled = _fill(drawn, helper.shape, FARTHEST_MM / helper.spacing_mm[0])
     out = np.zeros(grid.shape, np.bool_)
     low, high = _box(helper, grid)
     for k in range(low[0], high[0]):

@@ -65,7 +65,7 @@ class Grid:
     @property
     def spacing_mm(self) -> Float:
         """Lengths of the slice, row and column steps, (3,), mm."""
-        return np.linalg.norm(self.affine[:3, :3], axis=0)
+        return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
 
     @property
     def voxel_ml(self) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
 from fw_gear_hndeface.errors import SettingsError
-from fw_gear_hndeface.vocabulary import METHOD_NAMES
+from fw_gear_hndeface.vocabulary import LANDMARK_SOURCES, METHOD_NAMES
 
 
 def _option(
@@ -32,7 +32,7 @@ class Settings:
     landmarks: str = _option(
         "auto",
         "Where facial landmarks come from: auto takes every source that can speak.",
-        choices=("auto", "rendered_face", "rtstruct"),
+        choices=("auto", *LANDMARK_SOURCES),
     )
     ears: str = _option("flatten", "Whether the ear rims are changed too.", choices=("keep", "flatten"))
     targets: str = _option(

@@ -55,3 +55,6 @@ CANONICAL_FACE_MM: dict[str, tuple[float, float, float]] = {
     "ear_left": (74.0, 82.0, -28.0),
     "ear_right": (-74.0, 82.0, -28.0),
 }
+
+#: Names of the registered landmark sources.
+LANDMARK_SOURCES: tuple[str, ...] = ("rtstruct", "rendered_face", "geometry")

@@ -1,1 +1,25 @@
-"""Sources of facial landmarks, one per file, and their consensus."""
+"""Sources of facial landmarks, one per file; adding one is a file and a word here and in `vocabulary.LANDMARK_SOURCES`."""
+
+from __future__ import annotations
+
+from fw_gear_hndeface.landmarks import geometry, rendered_face, rtstruct
+from fw_gear_hndeface.landmarks.consensus import Face, agree
+from fw_gear_hndeface.landmarks.contract import Evidence, Source
+from fw_gear_hndeface.model import Landmarks
+
+SOURCES: dict[str, Source] = {s.name: s for s in (rtstruct.SOURCE, rendered_face.SOURCE, geometry.SOURCE)}
+
+
+def find_face(evidence: Evidence, wanted: str = "auto") -> Face | None:
+    """The face in one window as all sources together see it; None where there is none.
+
+    Parameters
+    ----------
+    wanted : name of the only source to ask, or "auto" for all of them.
+    """
+    asked = SOURCES if wanted == "auto" else {wanted: SOURCES[wanted]}
+    answers: dict[str, Landmarks] = {name: source.locate(evidence) for name, source in asked.items()}
+    return agree(answers, evidence.head)
+
+
+__all__ = ["SOURCES", "Evidence", "Face", "Source", "find_face"]

@@ -56,7 +56,8 @@ def _detector() -> Any:
 
 
 @cache
-def _predictor() -> Any:
+def predictor() -> Any:
+    """The 68-point shape predictor, loaded once (a third of a second)."""
     return dlib.shape_predictor(model_file("shape_predictor_68_face_landmarks.dat"))
 
 
@@ -69,5 +70,5 @@ def detect(picture: NDArray[np.uint8], *, lowest: float = WEAK_SCORE, enlarge: i
 
 def shape(picture: NDArray[np.uint8], box: tuple[int, int, int, int]) -> Float:
     """The 68 points of the face in a box: (68, 2) column and row, pixels."""
-    parts = _predictor()(picture, dlib.rectangle(*box)).parts()
+    parts = predictor()(picture, dlib.rectangle(*box)).parts()
     return np.array([(point.x, point.y) for point in parts], dtype=np.float64)

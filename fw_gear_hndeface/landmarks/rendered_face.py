@@ -48,7 +48,15 @@ POINTS = {
 LIDS = {"globe_right": range(36, 42), "globe_left": range(42, 48)}
 #: One sigma of a well-detected point, mm; jaw points slide along the silhouette.
 SIGMA_MM = 3.0
-LOOSE = {"jaw_right": 4.0, "jaw_left": 4.0, "brow_left": 1.5, "brow_right": 1.5, "chin": 1.8, "globe_left": 1.2, "globe_right": 1.2}
+LOOSE = {
+    "jaw_right": 4.0,
+    "jaw_left": 4.0,
+    "brow_left": 1.5,
+    "brow_right": 1.5,
+    "chin": 1.8,
+    "globe_left": 1.2,
+    "globe_right": 1.2,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +127,7 @@ def locate(evidence: Evidence) -> Landmarks:
     if sighting is None:
         return nothing()
     sigma = SIGMA_MM * (1.0 if sighting.score > 0.3 else 1.5)
-    offsets = {name: LID_TO_GLOBE_MM * sighting.pose.axes[2] for name in LIDS}
+    offsets = dict.fromkeys(LIDS, LID_TO_GLOBE_MM * sighting.pose.axes[2])
     found = {}
     for name, indices in {**POINTS, **LIDS}.items():
         point = _middle(sighting.points[list(indices)])

@@ -7,19 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from fw_gear_hndeface.model import Bool, Mask
-
-Box = tuple[slice, slice, slice]
-
-
-def bounding_box(array: Bool, margin: tuple[int, int, int] = (0, 0, 0)) -> Box | None:
-    """The smallest index box that holds all set voxels, grown by a margin in voxels; None for an empty mask."""
-    box = []
-    for axis in range(3):
-        hit = np.flatnonzero(array.any(axis=tuple(a for a in range(3) if a != axis)))
-        if hit.size == 0:
-            return None
-        box.append(slice(max(int(hit[0]) - margin[axis], 0), min(int(hit[-1]) + margin[axis] + 1, array.shape[axis])))
-    return box[0], box[1], box[2]
+from fw_gear_hndeface.ops.boxes import mask_box
 
 
 def distance_mm(array: Bool, spacing_mm: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -34,7 +22,7 @@ def dilate(mask: Mask, radius_mm: float) -> Mask:
         return mask
     spacing = mask.grid.spacing_mm
     margin = np.ceil(radius_mm / spacing).astype(int) + 1
-    box = bounding_box(mask.array, (int(margin[0]), int(margin[1]), int(margin[2])))
+    box = mask_box(mask.array, (int(margin[0]), int(margin[1]), int(margin[2])))
     grown = mask.array.copy()
     if box is not None:
         grown[box] = distance_mm(~mask.array[box], spacing) <= radius_mm

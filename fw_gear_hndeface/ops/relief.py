@@ -1,4 +1,4 @@
-"""The face as a height field in the head frame: for each ray from the front, the depth of the first skin, bone or kept voxel."""
+"""The face as a height field in the head frame: per ray from the front, the depth of the first skin, bone or kept voxel."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.sparse import coo_matrix, diags
+from scipy.sparse.linalg import spsolve
 
 from fw_gear_hndeface.model import Float, Grid, Mask, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
@@ -41,7 +43,7 @@ class Rays:
 
     def depth(self, index: Map) -> Map:
         """Frame y in mm of fractional j indices."""
-        return self.low[1] + index * self.pixel_mm
+        return np.asarray(self.low[1] + index * self.pixel_mm)
 
 
 def make_rays(frame: HeadFrame, low: Float, high: Float, pixel_mm: float = 1.0) -> Rays:
@@ -90,17 +92,16 @@ def membrane(field: Map, inside: NDArray[np.bool_], *, stiff: bool = True) -> Ma
     Solves the Laplace (`stiff=False`) or biharmonic equation on the inside with everything else held fixed; the biharmonic
     surface leaves the rim without a crease.
     """
-    from scipy.sparse import coo_matrix, diags
-    from scipy.sparse.linalg import spsolve
-
     if not inside.any():
         return field
     rows, columns = field.shape
     number = np.arange(rows * columns).reshape(rows, columns)
-    pairs = np.concatenate([
-        np.column_stack([number[:-1].ravel(), number[1:].ravel()]),
-        np.column_stack([number[:, :-1].ravel(), number[:, 1:].ravel()]),
-    ])
+    pairs = np.concatenate(
+        [
+            np.column_stack([number[:-1].ravel(), number[1:].ravel()]),
+            np.column_stack([number[:, :-1].ravel(), number[:, 1:].ravel()]),
+        ]
+    )
     both = np.concatenate([pairs, pairs[:, ::-1]])
     adjacency = coo_matrix((np.ones(len(both)), (both[:, 0], both[:, 1])), shape=(number.size, number.size)).tocsr()
     laplacian = adjacency - diags(np.asarray(adjacency.sum(axis=1)).ravel())

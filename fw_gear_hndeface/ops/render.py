@@ -49,9 +49,7 @@ class Pose:
         away = np.array([-np.sin(yaw) * np.cos(pitch), np.cos(yaw) * np.cos(pitch), -np.sin(pitch)])
         right = np.array([np.cos(yaw), np.sin(yaw), 0.0])
         down = np.cross(away, right)
-        return np.array(
-            [np.cos(roll) * right + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * right, away]
-        )
+        return np.array([np.cos(roll) * right + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * right, away])
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +82,7 @@ def extract_surface(volume: Volume, threshold: float = -300.0, step: int = 1) ->
     linear = volume.grid.affine[:3, :3]
     directions = np.concatenate([normals, normals[faces].mean(axis=1)]) @ np.linalg.inv(linear)
     lengths = np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-6)
-    return Surface(
-        volume.grid.to_patient(points).astype(np.float32), (directions / lengths).astype(np.float32)
-    )
+    return Surface(volume.grid.to_patient(points).astype(np.float32), (directions / lengths).astype(np.float32))
 
 
 def render(surface: Surface, pose: Pose, *, pixel_mm: float = 1.0, light: tuple[float, float] = (25.0, 0.0)) -> Picture:
@@ -109,7 +105,7 @@ def render(surface: Surface, pose: Pose, *, pixel_mm: float = 1.0, light: tuple[
 def _light(axes: Float, light: tuple[float, float]) -> Float32:
     elevation, azimuth = np.radians(light)
     towards = -axes[2] * np.cos(elevation) * np.cos(azimuth) - axes[1] * np.sin(elevation) + axes[0] * np.sin(azimuth)
-    return (towards / np.linalg.norm(towards)).astype(np.float32)
+    return np.asarray(towards / np.linalg.norm(towards), dtype=np.float32)
 
 
 def _splat(pixel: NDArray[np.int64], depth: Float32, lambert: Float32, size: NDArray[np.int64]) -> tuple[Float32, Float32]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
 from fw_gear_hndeface.model import Float, Grid, Mask, Volume
 
@@ -63,8 +64,6 @@ def _resampled(array: NDArray[Any], source: Grid, target: Grid, order: int, outs
 
 def sample(volume: Volume, points: Float, outside: float = AIR_HU) -> NDArray[np.float32]:
     """Linear interpolation of the volume at LPS points, (..., 3) -> (...); `outside` where it has no voxel."""
-    from scipy.ndimage import map_coordinates
-
     index = np.moveaxis(volume.grid.to_index(points), -1, 0)
     values: NDArray[np.float32] = map_coordinates(
         volume.array, index, output=np.float32, order=1, mode="constant", cval=outside

@@ -1,0 +1,209 @@
+"""One CT volume from landmarks to a verified, assessed plan; no files, no DICOM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fw_gear_hndeface.errors import LandmarkError, PrivacyError, ProtectionError
+from fw_gear_hndeface.landmarks import Evidence, Face, find_face
+from fw_gear_hndeface.methods import REGISTRY, Scene
+from fw_gear_hndeface.model import Finding, Level, Mask, Plan, Proposal, Roi, RoiKind, Volume
+from fw_gear_hndeface.ops.boxes import Box, points_box
+from fw_gear_hndeface.ops.head import HeadScan, head_windows
+from fw_gear_hndeface.ops.polygons import rasterise
+from fw_gear_hndeface.ops.render import Pose, Surface
+from fw_gear_hndeface.ops.skin import SKIN_HU
+from fw_gear_hndeface.privacy.check import Assessment, assess, likenesses
+from fw_gear_hndeface.privacy.views import face_surface, pictures
+from fw_gear_hndeface.protect import Subject, keep
+from fw_gear_hndeface.settings import Settings
+from fw_gear_hndeface.verify import REGION_MM, Cost, RoiCost, roi_costs, verify
+
+Stage = Callable[[str, float], AbstractContextManager[None]]
+#: How strongly the method works on the first try and, where the result could be matched, on the second.
+STRENGTHS = (1.0, 1.5)
+TURNTABLE_DEG = (-60.0, -30.0, 0.0, 30.0, 60.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One CT volume with what was drawn on it; `label` is safe to print."""
+
+    scan: Volume
+    padding: Mask | None
+    rois: tuple[Roi, ...]
+    label: str
+
+
+@dataclass(frozen=True, eq=False)
+class Defaced:
+    """A plan that was verified and assessed, and everything measured on the way."""
+
+    face: Face
+    plan: Plan
+    cost: Cost
+    rois: tuple[RoiCost, ...]
+    assessment: Assessment
+    strength: float
+    figures: Mapping[str, NDArray[np.uint8]]
+    findings: tuple[Finding, ...]
+
+    def measures(self) -> dict[str, Any]:
+        """Plain data for the report."""
+        marks = self.face.landmarks.items()
+        return {
+            "landmarks": {
+                name: {
+                    "lps_mm": [round(float(value), 2) for value in mark.point],
+                    "sigma_mm": round(mark.sigma_mm, 2),
+                    "source": mark.source,
+                    "view": mark.view.value,
+                }
+                for name, mark in marks
+            },
+            "head": {
+                "scale": round(self.face.frame.scale, 3),
+                "residual_mm": round(self.face.frame.residual_mm, 2),
+                "sigma_mm": round(self.face.sigma_mm, 2),
+            },
+            "strength": self.strength,
+            "kept_ml": round(self.plan.keep.volume_ml, 1),
+            "rois": [
+                {
+                    "name": cost.roi.name,
+                    "kind": cost.roi.kind.value,
+                    "unchanged_percent": None if cost.unchanged_percent is None else round(cost.unchanged_percent, 4),
+                    "volume_ml": round(cost.volume_ml, 2),
+                }
+                for cost in self.rois
+            ],
+            "privacy": self.assessment.measures(),
+        }
+
+
+def deface_case(case: Case, settings: Settings, seed: int, stage: Stage) -> Defaced | None:
+    """A verified plan for the face in a volume; None where no face is in view.
+
+    Raises
+    ------
+    LandmarkError
+        A face is in view but cannot be placed within `max_uncertainty_mm`.
+    ProtectionError
+        A target lies in the zone and `targets=refuse`.
+    VerificationError, PrivacyError
+        The result broke a promise, or can still be matched after the second try.
+    """
+    with stage("locate", 0.2):
+        found = locate(case, settings)
+    if found is None:
+        return None
+    head, face = found
+    with stage("protect", 0.35):
+        kept = protect(case, head, face, settings)
+    with stage("privacy", 0.4):
+        original = face_surface(case.scan, [head.body], face.frame, SKIN_HU)
+        known = likenesses(original)
+    for attempt, strength in enumerate(STRENGTHS):
+        scene = Scene(
+            case.scan, head.body, kept, face.landmarks, face.frame, seed + attempt, strength, settings.ears == "flatten"
+        )
+        with stage("change", 0.5):
+            proposal = REGISTRY[settings.method].propose(scene)
+            plan = proposal.without(kept)
+            after = plan.apply(case.scan)
+        with stage("verify", 0.6):
+            cost = verify(case.scan, after, plan, face.frame)
+        with stage("privacy", 0.7):
+            surface = face_surface(after, [head.body, plan.change], face.frame, SKIN_HU)
+            assessment = assess(original, surface, known)
+        if assessment.passed:
+            break
+    if not assessment.passed and settings.privacy == "enforce":
+        raise PrivacyError(
+            f"{case.label}: the result is nearer to the original than strangers are (share of strangers as near "
+            f"{assessment.stranger_share:.3f}, required 0.05). No image was written; try another method or privacy=report."
+        )
+    findings = [*face.findings, *_exposed(case, proposal, plan, settings)]
+    if strength != STRENGTHS[0]:
+        findings.append(Finding(Level.INFO, "second_try", "The first try could be matched; a stronger one was taken."))
+    return Defaced(
+        face, plan, cost, roi_costs(case.scan, after, case.rois), assessment, strength, _turntable(surface), tuple(findings)
+    )
+
+
+def locate(case: Case, settings: Settings) -> tuple[HeadScan, Face] | None:
+    """The head window and the face in it; None where no window shows a face.
+
+    Raises
+    ------
+    LandmarkError
+        The face is placed less surely than the settings allow.
+    """
+    for head in head_windows(case.scan):
+        face = find_face(Evidence(head, case.rois), settings.landmarks)
+        if face is None or not face.is_in_view:
+            continue
+        if face.sigma_mm > settings.max_uncertainty_mm:
+            raise LandmarkError(
+                f"{case.label}: a face is in view but its place is uncertain by {face.sigma_mm:.0f} mm (allowed "
+                f"{settings.max_uncertainty_mm:.0f}). Add a structure set with both eyes, or give a scan with more of the head."
+            )
+        return head, face
+    return None
+
+
+def no_face_reason(case: Case) -> str:
+    """Why nothing was changed, for the report."""
+    return f"no face was found in {case.scan.grid.shape[0]} slices; nothing was changed and nothing is written."
+
+
+def protect(case: Case, head: HeadScan, face: Face, settings: Settings) -> Mask:
+    """What must not change, on the scan's grid: every rule near the face, and padding everywhere."""
+    kept = np.zeros(case.scan.grid.shape, dtype=np.bool_)
+    box = _face_box(case.scan, face)
+    if box is not None:
+        near = case.scan.crop(box)
+        margins = settings.target_margin_mm, settings.organ_margin_mm
+        kept[box] = keep(Subject(near, head, face.landmarks, face.frame, case.rois, *margins)).array
+    if case.padding is not None:
+        kept |= case.padding.array
+    return Mask(case.scan.grid, kept, "kept")
+
+
+def _face_box(scan: Volume, face: Face) -> Box | None:
+    """The index box of the face region: nothing outside it may change anyway."""
+    low, high = (end * face.frame.scale for end in REGION_MM)
+    corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
+    return points_box([face.frame.to_patient(corners)], scan.grid)
+
+
+def _exposed(case: Case, proposal: Proposal, plan: Plan, settings: Settings) -> list[Finding]:
+    """Where targets reach into the zone: their voxels stay, and the reader is told how much face stays with them."""
+    findings = []
+    for roi in case.rois:
+        box = points_box(roi.contours_mm, case.scan.grid) if roi.kind is RoiKind.TARGET else None
+        if box is None:
+            continue
+        inside = rasterise(roi, case.scan.grid.crop(box)).array & proposal.change.array[box] & plan.keep.array[box]
+        exposed = float(np.count_nonzero(inside)) * case.scan.grid.voxel_ml
+        if exposed > 0 and settings.targets == "refuse":
+            raise ProtectionError(
+                f"{case.label}: ROI {roi.number} (target) reaches {exposed:.1f} mL into the face zone. Run with targets=keep "
+                "to keep its voxels as they are."
+            )
+        if exposed > 0:
+            text = f"ROI {roi.number} (target) reaches into the face zone: {exposed:.1f} mL there stay as they were."
+            findings.append(Finding(Level.WARNING, "target_exposed", text, case.label))
+    return findings
+
+
+def _turntable(surface: Surface) -> dict[str, NDArray[np.uint8]]:
+    """Pictures of the defaced head from the side to the other side."""
+    views = pictures(surface, [Pose(-8.0, yaw) for yaw in TURNTABLE_DEG])
+    return {f"Defaced head, turned {yaw:+.0f} degrees": view.grey for yaw, view in zip(TURNTABLE_DEG, views, strict=False)}

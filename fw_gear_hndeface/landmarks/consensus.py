@@ -1,0 +1,143 @@
+"""One face out of what several sources say: combined points, the head frame, what is in view, and where sources disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fw_gear_hndeface.model import Finding, Float, Landmark, Landmarks, Level, View
+from fw_gear_hndeface.ops.frame import HeadFrame, fit_frame
+from fw_gear_hndeface.ops.head import HeadScan
+from fw_gear_hndeface.vocabulary import CANONICAL_FACE_MM
+
+#: RMS distance from the canonical face beyond which a detection is no face (real faces: 3-9 mm, chance finds: 13 and more).
+MOST_RESIDUAL_MM = 10.5
+SCALES = (0.55, 1.35)
+#: Two sources whose frames lie farther apart than this do not see the same face.
+SAME_FACE_MM = 40.0
+#: A landmark nearer than this to the cut end of the body was fitted to the cut, not to the face.
+CUT_MM = 5.0
+#: Where the body is looked for to tell where it is cut: columns of this half width, this far behind the skin.
+COLUMN_MM, BEHIND_MM = 10.0, 18.0
+#: Landmarks that must be in view for the face to count as whole.
+WHOLE = ("brow_left", "brow_right", "globe_left", "globe_right", "nose_tip", "mouth_left", "mouth_right", "chin")
+#: A detection less sure than this needs the jaw profile's agreement.
+SURE_MM = 4.4
+#: Sigma of a face that only one unsure witness places, mm: more than any run accepts by default.
+UNSURE_MM = 15.0
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """Where the face is: every canonical landmark with sigma, source and view, and the frame they define."""
+
+    landmarks: Landmarks
+    frame: HeadFrame
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether eyes, nose, mouth and chin are all in view."""
+        return all(self.landmarks[name].view is View.IN_VIEW for name in WHOLE)
+
+    @property
+    def is_in_view(self) -> bool:
+        """Whether anything of the face is in view at all."""
+        return any(self.landmarks[name].view is View.IN_VIEW for name in WHOLE)
+
+    @property
+    def sigma_mm(self) -> float:
+        """Uncertainty of the zone: median sigma of the landmarks in view."""
+        return float(np.median([mark.sigma_mm for mark in self.landmarks.values() if mark.view is View.IN_VIEW]))
+
+
+def agree(answers: Mapping[str, Landmarks], head: HeadScan) -> Face | None:
+    """One face from the sources' answers.
+
+    The rendered face leads where its shape is a face's; drawn eyes outrank it for the globes; the profile takes over where no
+    detector saw a face, and is the witness against chance finds of the detector.
+    """
+    rendered = _without_cut(answers.get("rendered_face", Landmarks({})), head)
+    drawn, profile = (answers.get(name, Landmarks({})) for name in ("rtstruct", "geometry"))
+    frame, witness = _frame(rendered.updated(drawn)), _frame(profile)
+    if frame is None:
+        return None if witness is None else _cut_face(profile.updated(drawn), witness, head)
+    combined = _with_view(_completed(rendered.updated(drawn), frame), head)
+    apart = None if witness is None else _apart(frame, witness)
+    if apart is None or apart <= SAME_FACE_MM or _least_sigma(rendered) <= SURE_MM:
+        return Face(combined, frame, ())
+    widened = {name: replace(mark, sigma_mm=2.0 * mark.sigma_mm) for name, mark in combined.items()}
+    return Face(Landmarks(widened), frame, (_disagreement(apart),))
+
+
+def _cut_face(landmarks: Landmarks, frame: HeadFrame, head: HeadScan) -> Face:
+    """The face by its profile alone. A whole face would have been detected: where the profile claims one, it is unsure."""
+    combined = _with_view(_completed(landmarks, frame), head)
+    face = Face(combined, frame, ())
+    if not face.is_whole:
+        return face
+    unsure = {name: replace(mark, sigma_mm=max(mark.sigma_mm, UNSURE_MM)) for name, mark in combined.items()}
+    return Face(Landmarks(unsure), frame, ())
+
+
+def _frame(landmarks: Landmarks) -> HeadFrame | None:
+    frame = fit_frame(landmarks)
+    if frame is None or frame.residual_mm > MOST_RESIDUAL_MM or not SCALES[0] <= frame.scale <= SCALES[1]:
+        return None
+    return frame
+
+
+def _apart(one: HeadFrame, other: HeadFrame) -> float:
+    names = ("globe_left", "globe_right", "nose_tip", "chin")
+    return float(np.median([np.linalg.norm(one.canonical(n) - other.canonical(n)) for n in names]))
+
+
+def _disagreement(distance: float) -> Finding:
+    text = f"The detected face and the jaw profile lie {distance:.0f} mm apart; the detected face was taken. Look at the zone."
+    return Finding(Level.WARNING, "landmarks_disagree", text, "landmarks")
+
+
+def _completed(landmarks: Landmarks, frame: HeadFrame) -> Landmarks:
+    """Every canonical landmark: as found where it fits the frame, else where the canonical face has it, less surely."""
+    points: dict[str, Landmark] = {}
+    for name in CANONICAL_FACE_MM:
+        expected = frame.canonical(name)
+        found = landmarks.get(name)
+        off = np.inf if found is None else float(np.linalg.norm(found.point - expected))
+        if found is not None and off <= max(14.0, 3.0 * frame.residual_mm):
+            points[name] = replace(found, sigma_mm=float(np.hypot(found.sigma_mm, 0.3 * off)))
+        else:
+            points[name] = Landmark(expected, max(6.0, frame.residual_mm, _least_sigma(landmarks)), "canonical")
+    return Landmarks(points)
+
+
+def _least_sigma(landmarks: Landmarks) -> float:
+    return float(np.median([mark.sigma_mm for mark in landmarks.values()])) if landmarks else 8.0
+
+
+def _local_top(head: HeadScan, point: Float) -> float:
+    """Most superior height of the body in the columns behind a point of the face, mm; a cut face ends there."""
+    grid = head.body.grid
+    _, j, i = grid.to_index(point + np.array([0.0, BEHIND_MM, 0.0]))
+    reach = round(COLUMN_MM / float(grid.spacing_mm[1]))
+    columns = head.body.array[:, max(int(j) - reach, 0) : int(j) + reach + 1, max(int(i) - reach, 0) : int(i) + reach + 1]
+    filled = np.flatnonzero(columns.any(axis=(1, 2))) if columns.size else np.array([], dtype=int)
+    return float(grid.to_patient((filled[-1], 0, 0))[2]) if filled.size else -np.inf
+
+
+def _without_cut(landmarks: Landmarks, head: HeadScan) -> Landmarks:
+    """The landmarks without those that the detector pressed against the cut end of the body."""
+    kept = {name: mark for name, mark in landmarks.items() if mark.point[2] < _local_top(head, mark.point) - CUT_MM}
+    return Landmarks(kept)
+
+
+def _with_view(landmarks: Landmarks, head: HeadScan) -> Landmarks:
+    grid = head.scan.grid
+
+    def view(point: Float) -> View:
+        inside = bool(grid.contains(point)) and point[2] <= _local_top(head, point) - CUT_MM / 2
+        return View.IN_VIEW if inside else View.CUT
+
+    return Landmarks({name: replace(mark, view=view(mark.point)) for name, mark in landmarks.items()})

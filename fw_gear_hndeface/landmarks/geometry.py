@@ -1,0 +1,142 @@
+"""Landmarks of a cut face from its midline profile: chin from the jaw bone, pitch and size from nose or lips.
+
+Used when no detector sees a face because eyes or more are outside the scan. It reads two curves in the mid-sagittal plane, the
+front of the skin and the front of the bone, and lays the canonical face on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from fw_gear_hndeface.landmarks.contract import Evidence, Source, nothing
+from fw_gear_hndeface.model import Float, Landmark, Landmarks, Volume
+from fw_gear_hndeface.ops.frame import HeadFrame
+from fw_gear_hndeface.ops.skin import SKIN_HU
+from fw_gear_hndeface.vocabulary import CANONICAL_FACE_MM
+
+BONE_HU = 220.0
+#: Soft tissue between the skin of the chin and the symphysis is 8-16 mm thick; hyoid and spine lie deeper.
+JAW_DEPTH_MM = 24.0
+#: The nasal aperture, from nasal bones to upper jaw, is the widest gap in the front bone of a face.
+GAP_MM = 45.0
+#: Front bone may step back by this much from slice to slice; from chin to hyoid it steps back farther.
+STEP_BACK_MM = 14.0
+#: A nose stands at least this far before the upper lip 14 mm below its tip.
+NOSE_MM = 8.0
+SIGMA_MM = 7.0
+#: Without a nose, size is taken as average and pitch from the lips alone.
+SIGMA_NO_NOSE_MM = 10.0
+#: Chins are lowered by 30 and raised by 55 degrees at most, usually raised by 15 in a planning mask; radians.
+PITCH, USUAL_PITCH = (-0.52, 0.96), 0.26
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """The mid-sagittal plane from above downwards: heights z, front of skin and of bone (y), LPS mm, NaN: none."""
+
+    middle: float
+    z: Float
+    skin: Float
+    bone: Float
+
+
+def read_profile(volume: Volume) -> Profile | None:
+    """The profile of a head window on a grid along the patient axes; None where there is no body."""
+    array, grid = volume.array, volume.grid
+    dense = array > SKIN_HU
+    y = grid.to_patient(np.column_stack([np.zeros(grid.shape[1]), np.arange(grid.shape[1]), np.zeros(grid.shape[1])]))[:, 1]
+    x = grid.to_patient(np.column_stack([np.zeros((grid.shape[2], 2)), np.arange(grid.shape[2])]))[:, 0]
+    z = grid.to_patient(np.column_stack([np.arange(grid.shape[0]), np.zeros((grid.shape[0], 2))]))[:, 2]
+    front = np.where(dense.any(axis=1), y[dense.argmax(axis=1)], np.nan)
+    filled = np.flatnonzero(np.isfinite(front).any(axis=1))
+    if filled.size < 20:
+        return None
+    rows = filled[::-1]
+    middle = _middle(front[rows[2 : int(70 / grid.spacing_mm[0])]], x)
+    near, wide = np.abs(x - middle) <= 6.0, np.abs(x - middle) <= 12.0
+    hard = array[:, :, wide] > BONE_HU
+    bone = np.where(hard.any(axis=(1, 2)), y[hard.any(axis=2).argmax(axis=1)], np.nan)
+    with np.errstate(all="ignore"):
+        skin = np.nanmin(np.where(np.isfinite(front[:, near]), front[:, near], np.inf), axis=1)
+    skin = np.where(np.isfinite(skin), skin, np.nan)
+    return Profile(middle, z[rows], skin[rows], bone[rows])
+
+
+def _middle(front: Float, x: Float) -> float:
+    """The x of the face's midline: centre of what stands within 18 mm of the foremost skin, median over slices."""
+    centres = []
+    for row in front:
+        if np.isfinite(row).any():
+            lead = row <= np.nanmin(row) + 18.0
+            centres.append(float((x[lead].min() + x[lead].max()) / 2.0))
+    return float(np.median(centres)) if centres else 0.0
+
+
+def find_chin(profile: Profile) -> int | None:
+    """Row of the menton: where the front bone of the jaws, followed downwards, ends or steps back to hyoid and spine."""
+    step = abs(profile.z[1] - profile.z[0])
+    last, gap = None, 0.0
+    for row in range(len(profile.z)):
+        depth = profile.bone[row] - profile.skin[row]
+        jaw = np.isfinite(depth) and depth < JAW_DEPTH_MM
+        if jaw and last is not None and profile.bone[row] - profile.bone[last] > STEP_BACK_MM:
+            break
+        if jaw:
+            last, gap = row, 0.0
+        else:
+            gap += step
+            if last is not None and gap > GAP_MM:
+                break
+    return last
+
+
+def find_nose(profile: Profile, chin: int) -> int | None:
+    """Row of the nose tip: the foremost skin 45-100 mm above the chin that stands clear of the upper lip."""
+    z = profile.z - profile.z[chin]
+    smooth = ndimage.gaussian_filter1d(np.where(np.isfinite(profile.skin), profile.skin, 1e3), 1.0)
+    rows = np.flatnonzero((z > 42.0) & (z < 105.0) & np.isfinite(profile.skin))
+    if rows.size < 3:
+        return None
+    tip = int(rows[smooth[rows].argmin()])
+    lip = int(np.abs(z - (z[tip] - 14.0)).argmin())
+    return tip if smooth[lip] - smooth[tip] >= NOSE_MM else None
+
+
+def locate(evidence: Evidence) -> Landmarks:
+    """The canonical face laid on chin and nose, or on chin and lips; nothing where no jaw is found."""
+    profile = read_profile(evidence.head.volume)
+    chin = None if profile is None else find_chin(profile)
+    if profile is None or chin is None or profile.z[0] - profile.z[chin] < 20.0:
+        return nothing()
+    frame, sigma = _frame(profile, chin)
+    if not 0.7 <= frame.scale <= 1.35:
+        return nothing()
+    names = CANONICAL_FACE_MM
+    return Landmarks({name: Landmark(frame.canonical(name), sigma, SOURCE.name) for name in names})
+
+
+def _frame(profile: Profile, chin: int) -> tuple[HeadFrame, float]:
+    """Head frame with its midline at the profile's and pitch and size from two points of it."""
+    base = np.array([profile.skin[chin], profile.z[chin]])
+    nose = find_nose(profile, chin)
+    if nose is not None:
+        name, other, sigma = "nose_tip", nose, SIGMA_MM
+    else:
+        rows = np.flatnonzero((profile.z > profile.z[chin] + 25.0) & np.isfinite(profile.skin))
+        name, other, sigma = "lip_upper", int(rows[profile.skin[rows].argmin()] if rows.size else 0), SIGMA_NO_NOSE_MM
+    found = np.array([profile.skin[other], profile.z[other]]) - base
+    model = np.array(CANONICAL_FACE_MM[name])[1:] - np.array(CANONICAL_FACE_MM["chin"])[1:]
+    turn = float(np.arctan2(found[0], found[1]) - np.arctan2(model[0], model[1]))
+    scale = float(np.linalg.norm(found) / np.linalg.norm(model)) if nose is not None else 1.0
+    if not PITCH[0] <= turn <= PITCH[1]:
+        turn, sigma = USUAL_PITCH, SIGMA_NO_NOSE_MM
+    up = np.array([0.0, np.sin(turn), np.cos(turn)])
+    axes = np.array([[1.0, 0.0, 0.0], np.cross(up, [1.0, 0.0, 0.0]), up])
+    chin_point = np.array([profile.middle, *base])
+    return HeadFrame(chin_point - scale * np.array(CANONICAL_FACE_MM["chin"]) @ axes, axes, scale), sigma
+
+
+SOURCE = Source("geometry", "midline profile of skin and jaw bone; ranges of methods.md 2.1", locate)

@@ -1,0 +1,200 @@
+"""The default method: a smooth new face that does not depend on the old one, in front of bone and of everything kept.
+
+The skin of brows, eyes, nose and mouth gives way to a surface spanned from the rim of that zone; cheeks, jaw and chin are
+remodelled by a smooth random field, rather by adding than by removing; hollows are filled and openings closed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import ConvexHull
+from skimage.draw import polygon2mask
+
+from fw_gear_hndeface.methods.contract import Method, Scene
+from fw_gear_hndeface.model import Float, Mask, Proposal, Volume
+from fw_gear_hndeface.ops.relief import (
+    Map,
+    Rays,
+    fill_nearest,
+    first_crossing,
+    first_inside,
+    make_rays,
+    membrane,
+    smooth_inside,
+)
+from fw_gear_hndeface.ops.resample import AIR_HU, resample, resample_mask
+from fw_gear_hndeface.ops.resurface import Surfacing, measure_texture, resurface
+from fw_gear_hndeface.ops.skin import SKIN_HU
+
+#: The part of the head frame that is looked at, mm at scale 1: from the ears forward, from below the chin to above the brows.
+LOW_MM, HIGH_MM = np.array([-95.0, -80.0, -165.0]), np.array([95.0, 80.0, 85.0])
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Numbers of the new surface, mm at scale 1 (methods.md 4.1 and our own trials, docs/default-method.md)."""
+
+    eyes_mm: float = 14.0
+    nose_mm: float = 17.5
+    mouth_mm: float = 14.0
+    hull_mm: float = 18.0
+    fade_mm: float = 14.0
+    blur_mm: float = 16.0
+    random_mm: float = 4.0
+    random_lengths_mm: tuple[float, float] = (18.0, 34.0)
+    airward_mm: float = 5.0
+    into_tissue_mm: float = 2.0
+    bone_hu: float = 250.0
+    bone_margin_mm: float = 3.0
+    keep_margin_mm: float = 2.0
+    blunt_mm: float = 10.0
+    most_added_mm: float = 14.0
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """The old face as maps over the rays: skin, whether a ray meets skin, and the front of what may not be cut."""
+
+    rays: Rays
+    head: Volume
+    skin: Map
+    seen: NDArray[np.bool_]
+    obstacle: Map
+
+
+def propose(scene: Scene) -> Proposal:
+    """The change that gives the scene's face a new surface."""
+    shape = Shape()
+    face = read_face(scene, shape)
+    core, hull = zones(face.rays, scene, shape)
+    new = new_surface(face, core, hull, scene, shape)
+    zone = hull & face.seen
+    ring = hull & ~core & face.seen
+    texture = measure_texture(face.head, face.rays, face.skin, ring if ring.any() else zone)
+    return resurface(scene.scan, Surfacing(face.rays, face.skin, new, zone), texture, seed=scene.seed, method=METHOD.name)
+
+
+def read_face(scene: Scene, shape: Shape) -> Face:
+    """Skin, bone and kept structures as seen from in front."""
+    scale = scene.frame.scale
+    rays = make_rays(scene.frame, LOW_MM * scale, HIGH_MM * scale)
+    raw = resample(scene.scan, rays.grid)
+    body = ndimage.binary_dilation(resample_mask(scene.body, rays.grid).array, iterations=2)
+    head = Volume(rays.grid, np.where(body, raw.array, AIR_HU).astype(np.float32))
+    skin = first_crossing(rays, head, SKIN_HU)
+    seen = np.isfinite(skin)
+    bone = Mask(rays.grid, _large(head.array > shape.bone_hu, 1000), "bone")
+    fronts = [
+        first_inside(rays, bone) - shape.bone_margin_mm * scale,
+        first_inside(rays, resample_mask(scene.keep, rays.grid)) - shape.keep_margin_mm * scale,
+    ]
+    return Face(rays, raw, fill_nearest(skin), seen, np.minimum(*fronts))
+
+
+def _large(array: NDArray[np.bool_], voxels: int) -> NDArray[np.bool_]:
+    """Components of at least so many voxels (mm^3): metal streaks and tooth fragments are no skull."""
+    labels, count = ndimage.label(array)
+    keep = np.bincount(labels.ravel(), minlength=count + 1) >= voxels
+    keep[0] = False
+    return np.asarray(keep[labels])
+
+
+def zones(rays: Rays, scene: Scene, shape: Shape) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The identity zone (brows and eyes, nose, mouth) and the whole face around it, as maps."""
+    grow, scale = scene.strength, scene.frame.scale
+
+    def part(names: tuple[str, ...], margin: float) -> NDArray[np.bool_]:
+        return _hull(rays, _flat(scene, names), margin * scale * grow)
+
+    eyes = part(("brow_left", "brow_right", "canthus_outer_left", "canthus_outer_right", "nasion"), shape.eyes_mm)
+    under = _flat(scene, ("globe_left", "globe_right")) - np.array([0.0, 16.0 * scale])
+    eyes |= _hull(rays, np.concatenate([under, _flat(scene, ("canthus_outer_left", "canthus_outer_right"))]), 10.0 * scale)
+    nose = part(("nasion", "nose_tip", "ala_left", "ala_right", "subnasale"), shape.nose_mm)
+    mouth = part(("mouth_left", "mouth_right", "lip_upper", "lip_lower"), shape.mouth_mm)
+    core = eyes | nose | mouth
+    rim = ("brow_left", "brow_right", "canthus_outer_left", "canthus_outer_right", "jaw_left", "jaw_right", "chin")
+    return core, part(rim, shape.hull_mm) | core
+
+
+def _flat(scene: Scene, names: tuple[str, ...]) -> Float:
+    points = [scene.landmarks[n].point if n in scene.landmarks else scene.frame.canonical(n) for n in names]
+    return np.asarray(scene.frame.to_frame(np.array(points))[:, [0, 2]])
+
+
+def _hull(rays: Rays, points: Float, margin_mm: float) -> NDArray[np.bool_]:
+    """Convex hull of frame (x, z) points grown by a margin, as a map."""
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    circle = margin_mm * np.column_stack([np.cos(angles), np.sin(angles)])
+    cloud = np.asarray((points[:, None] + circle).reshape(-1, 2))
+    rim = cloud[ConvexHull(cloud).vertices]
+    row, column = rays.pixels(rim[:, 0], rim[:, 1])
+    return np.asarray(polygon2mask(rays.shape, np.column_stack([row, column])))
+
+
+def new_surface(face: Face, core: NDArray[np.bool_], hull: NDArray[np.bool_], scene: Scene, shape: Shape) -> Map:
+    """Frame y of the new skin over the whole map; equal to the old skin outside the hull."""
+    scale = scene.frame.scale
+    fade = np.clip(ndimage.distance_transform_edt(hull) / (shape.fade_mm * scale), 0.0, 1.0)
+    fade = fade * fade * (3.0 - 2.0 * fade)
+    spanned = membrane(_blurred(face, core, shape.blur_mm * scale), core & face.seen)
+    moved = spanned + scene.strength * shape.random_mm * _wander(face.rays, scene, shape) - shape.airward_mm * scale
+    deepest = np.where(core, np.inf, face.skin + shape.into_tissue_mm * scale)
+    deepest = _soft_limit(np.minimum(moved, deepest), deepest, 4.0 * scale)
+    new = fade * deepest + (1.0 - fade) * face.skin
+    new = np.maximum(new, face.skin - shape.most_added_mm * scale)
+    new = _raised(smooth_inside(new, np.ones_like(new), 2.0 * scale), face.obstacle, shape.blunt_mm * scale)
+    return np.where(hull, new, face.skin)
+
+
+def _blurred(face: Face, core: NDArray[np.bool_], sigma_px: float) -> Map:
+    """The skin around the core without its detail; the core itself does not contribute."""
+    around = (face.seen & ~core).astype(np.float64)
+    return smooth_inside(face.skin, around + 1e-4 * face.seen, sigma_px)
+
+
+def _wander(rays: Rays, scene: Scene, shape: Shape) -> Map:
+    """Smooth random relief of unit deviation, one part as wide as a cheek, one as wide as half the face."""
+    scale = scene.frame.scale
+    fields = [smooth_field(rays, scene.seed + n, length * scale) for n, length in enumerate(shape.random_lengths_mm)]
+    return np.asarray(sum(fields) / np.sqrt(len(fields)))
+
+
+def _soft_limit(surface: Map, limit: Map, sigma_px: float) -> Map:
+    """The surface held in front of a limit, without a step where the limit sets in."""
+    excess = np.where(np.isfinite(limit), np.maximum(surface - limit, 0.0), 0.0)
+    return surface - ndimage.gaussian_filter(excess, sigma_px)
+
+
+def _raised(surface: Map, obstacle: Map, width_px: float) -> Map:
+    """The surface lifted in front of an obstacle in soft bumps, so that the obstacle's shape is not read off it.
+
+    Each round lifts by a blurred hull of what is still too deep; the last one by the remainder itself.
+    """
+    size = max(int(2 * width_px) | 1, 3)
+    for _ in range(3):
+        excess = np.where(np.isfinite(obstacle), np.maximum(surface - obstacle, 0.0), 0.0)
+        if excess.max() <= 0.0:
+            return surface
+        surface = surface - ndimage.gaussian_filter(ndimage.maximum_filter(excess, size), width_px / 2.0)
+    return np.minimum(surface, obstacle)
+
+
+def smooth_field(rays: Rays, seed: int, length_mm: float) -> Map:
+    """A smooth random map of zero mean and unit deviation with the given correlation length."""
+    noise = np.random.default_rng(seed).standard_normal(rays.shape)
+    field = ndimage.gaussian_filter(noise, length_mm / rays.pixel_mm / 2.0, mode="reflect")
+    return np.asarray((field - field.mean()) / field.std())
+
+
+METHOD = Method(
+    name="membrane",
+    reference="this project: membrane over an obstacle with remodelled cheeks",
+    removes="skin of brows, lids, nose and lips in front of bone; remodels cheeks, jaw line and chin by millimetres",
+    leaks="deep bone relief, teeth and frontal sinus stay and can be matched by a specialist",
+    licence="Apache-2.0",
+    propose=propose,
+)

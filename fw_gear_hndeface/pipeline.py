@@ -1,0 +1,247 @@
+"""The order of the work: read, locate, protect, plan, verify, assess, write, report; one move at the end."""
+
+from __future__ import annotations
+
+import os
+import resource
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fw_gear_hndeface import __version__
+from fw_gear_hndeface.casework import Case, Defaced, deface_case, no_face_reason
+from fw_gear_hndeface.dicom.archive import Archive, ArchiveWriter, open_inputs
+from fw_gear_hndeface.dicom.limits import Limits
+from fw_gear_hndeface.dicom.rtstruct import RoiSet, read_rois
+from fw_gear_hndeface.dicom.series import Stack, read_stacks
+from fw_gear_hndeface.dicom.study import Series, SeriesKind, already_defaced, read_contents
+from fw_gear_hndeface.dicom.tags import Stamp
+from fw_gear_hndeface.dicom.write import write_stacks
+from fw_gear_hndeface.errors import HndefaceError, InputError, PrivacyError, SettingsError
+from fw_gear_hndeface.model import Finding, Level, Result, Verdict
+from fw_gear_hndeface.report.write import write_report
+from fw_gear_hndeface.settings import Settings
+
+Progress = Callable[[str, float], None]
+Figures = dict[str, NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A finished run whose files still lie in the work folder, ready to be moved."""
+
+    result: Result
+    files: tuple[Path, ...]
+    exit_code: int
+
+
+@dataclass
+class _Run:
+    """What a run gathers on its way."""
+
+    settings: Settings
+    seed: int
+    progress: Progress
+    findings: list[Finding] = field(default_factory=list)
+    objects: list[dict[str, Any]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    done: list[tuple[Stack, Defaced]] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str, share: float) -> Iterator[None]:
+        """Time a stage and tell how far the run is."""
+        self.progress(name, share)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
+
+    def fate(self, series: Series, fate: str) -> None:
+        """Say what became of a series."""
+        self.objects.append({"label": series.label, "modality": series.modality, "kind": series.kind.value, "fate": fate})
+
+    def note(self, code: str, message: str, where: str, level: Level = Level.WARNING) -> None:
+        """Add a finding."""
+        self.findings.append(Finding(level, code, message, where))
+
+
+def deface(inputs: Sequence[Path], work: Path, stem: str, settings: Settings, *, key: bytes, on_progress: Progress) -> Staged:
+    """Deface one study and stage its files in `work`.
+
+    Parameters
+    ----------
+    stem : of the output names; it never goes into a file's content or a message.
+    key : secret behind new UIDs.
+
+    Raises
+    ------
+    SettingsError, InputError
+        Nothing is staged. Every other foreseen failure becomes the verdict `refused` with a report and no image.
+    """
+    run = _Run(settings, settings.seed or secrets.randbelow(2**31 - 1) + 1, on_progress)
+    started = time.perf_counter()
+    try:
+        images, verdict = _images(inputs, work, stem, run, key)
+        code = _privacy_code(run)
+    except (SettingsError, InputError):
+        raise
+    except HndefaceError as error:
+        run.note(type(error).__name__, str(error), "study", Level.ERROR)
+        run.done.clear()
+        images, verdict, code = (), Verdict.REFUSED, error.exit_code
+    result = _result(run, verdict, started)
+    with run.stage("report", 0.95):
+        reports = write_report(result, folder=work, stem=stem, settings=settings, figures=_figures(run))
+    on_progress("done", 1.0)
+    return Staged(result, (*images, *reports), code)
+
+
+def publish(staged: Staged, output: Path) -> tuple[Path, ...]:
+    """Move the staged files into the output folder, each under a temporary name first, so that none is ever half there."""
+    output.mkdir(parents=True, exist_ok=True)
+    halves: list[tuple[Path, Path]] = []
+    try:
+        for source in staged.files:
+            half = output / f".{source.name}.part"
+            halves.append((half, output / source.name))
+            shutil.copyfile(source, half)
+            with half.open("rb") as stream:
+                os.fsync(stream.fileno())
+        for half, final in halves:
+            half.replace(final)
+    finally:
+        for half, _ in halves:
+            half.unlink(missing_ok=True)
+    return tuple(final for _, final in halves)
+
+
+def _images(inputs: Sequence[Path], work: Path, stem: str, run: _Run, key: bytes) -> tuple[tuple[Path, ...], Verdict]:
+    """The staged image archive, if any, and the verdict."""
+    with open_inputs(inputs, Limits.of(run.settings), work) as archive:
+        with run.stage("read", 0.0):
+            scans, rois = _sort(archive, run)
+        if not scans:
+            return (), Verdict.ALREADY_DEFACED
+        for number, series in enumerate(scans):
+            _deface_series(series, rois, run, 0.1 + 0.7 * number / len(scans))
+        if not run.done:
+            return (), Verdict.NO_FACE
+        path = work / f"{stem}_hndeface.dicom.zip"
+        with run.stage("write", 0.8), ArchiveWriter(path) as writer:
+            _write(writer, run, key)
+    whole = all(made.face.is_whole for _, made in run.done)
+    return (path,), Verdict.DEFACED if whole else Verdict.PARTIAL
+
+
+def _sort(archive: Archive, run: _Run) -> tuple[list[Series], dict[str, RoiSet]]:
+    """The CT series to deface, the drawn regions by frame of reference, and a fate for everything else."""
+    contents = read_contents(archive)
+    run.findings += contents.findings
+    scans = [series for series in contents.series if series.kind is SeriesKind.CT]
+    if not scans:
+        raise InputError("The input holds no CT series with slices. Give the CT that the study was planned on.")
+    rois = _read_rois([s for s in contents.series if s.kind is SeriesKind.RTSTRUCT], {s.frame for s in scans}, run)
+    for series in contents.series:
+        if series.kind is not SeriesKind.CT:
+            run.fate(series, "left out")
+            text = f"{series.label} may show the face and was left out: only CT is carried by this version."
+            run.note("left_out", text, series.label)
+    return [series for series in scans if not _is_done_already(series, run)], rois
+
+
+def _is_done_already(series: Series, run: _Run) -> bool:
+    reason = already_defaced(series)
+    if reason is not None:
+        run.fate(series, "left out: already defaced")
+        run.note("already_defaced", f"{series.label} is already defaced ({reason}).", series.label, Level.INFO)
+    return reason is not None
+
+
+def _read_rois(sets: Sequence[Series], frames: set[str], run: _Run) -> dict[str, RoiSet]:
+    """Drawn regions by frame of reference; those of a frame no CT has cannot protect anything and are named."""
+    found: dict[str, RoiSet] = {}
+    for series in sets:
+        for drawn in read_rois(series):
+            run.findings += drawn.findings
+            if drawn.frame not in frames:
+                text = (
+                    f"{series.label}: its frame of reference is not the CT's, so its {len(drawn.rois)} regions protect "
+                    "nothing. Give the structure set drawn on this CT."
+                )
+                run.note("frame_mismatch", text, series.label)
+                continue
+            before = found.get(drawn.frame, RoiSet(drawn.frame, (), ()))
+            found[drawn.frame] = RoiSet(drawn.frame, before.rois + drawn.rois, ())
+    return found
+
+
+def _deface_series(series: Series, rois: dict[str, RoiSet], run: _Run, share: float) -> None:
+    """Deface every stack of a series, or say why nothing of it leaves."""
+    with run.stage("read", share):
+        stacks = read_stacks(series)
+    made: list[tuple[Stack, Defaced]] = []
+    for stack in stacks:
+        run.findings += stack.findings
+        case = Case(stack.volume, stack.padding, rois[series.frame].rois if series.frame in rois else (), series.label)
+        result = deface_case(case, run.settings, run.seed, run.stage)
+        if result is None:
+            run.note("no_face", f"{series.label}: {no_face_reason(case)}", series.label, Level.INFO)
+        else:
+            run.findings += result.findings
+            made.append((stack, result))
+    run.fate(series, "defaced" if made else "left out: no face in view")
+    if made and len(made) < len(stacks):
+        run.note("stack_left_out", f"{series.label}: volumes without a face in view were left out.", series.label)
+    run.done += made
+
+
+def _write(writer: ArchiveWriter, run: _Run, key: bytes) -> None:
+    passed = all(made.assessment.passed for _, made in run.done)
+    stamp = Stamp(
+        version=__version__,
+        method=run.settings.method,
+        description=f"Face changed by hndeface {__version__}, method {run.settings.method}; new skin and air in the face zone.",
+        key=key,
+        image_type=run.settings.image_type,
+        claim=passed,
+    )
+    write_stacks(writer, [(stack, made.plan) for stack, made in run.done], stamp)
+
+
+def _privacy_code(run: _Run) -> int:
+    """0, or the code of a privacy failure that the settings let through for research."""
+    if all(made.assessment.passed for _, made in run.done):
+        return 0
+    text = "The result can be matched to the original. It was written because privacy=report, without any claim of defacing."
+    run.note("privacy_failed", text, "study", Level.ERROR)
+    return PrivacyError.exit_code
+
+
+def _result(run: _Run, verdict: Verdict, started: float) -> Result:
+    measures: dict[str, Any] = {"method": run.settings.method, "objects": run.objects}
+    for _, made in run.done[:1]:
+        measures |= made.measures()
+    for name in ("removed_ml", "added_ml", "retextured_ml"):
+        if run.done:
+            measures[name] = round(sum(getattr(made.cost, name) for _, made in run.done), 2)
+    measures["seconds"] = {**run.seconds, "total": round(time.perf_counter() - started, 3)}
+    measures["peak_mb"] = _peak_mb()
+    plan = run.done[0][1].plan if run.done else None
+    return Result(verdict, plan, tuple(run.findings), measures)
+
+
+def _peak_mb() -> int:
+    """Most memory the process ever held, MB; the kernel counts kilobytes, on macOS bytes."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024))
+
+
+def _figures(run: _Run) -> Figures:
+    return dict(run.done[0][1].figures) if run.done else {}

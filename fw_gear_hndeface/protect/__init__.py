@@ -1,0 +1,22 @@
+"""Rules of what must not change, one per file; adding one is a file and a word here."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fw_gear_hndeface.model import Mask
+from fw_gear_hndeface.protect import bone, depth, drawn, globes
+from fw_gear_hndeface.protect.contract import Rule, Subject
+
+RULES: tuple[Rule, ...] = (drawn.RULE, globes.RULE, bone.RULE, depth.RULE)
+
+
+def keep(subject: Subject) -> Mask:
+    """The union of every rule, on the subject's grid."""
+    kept = np.zeros(subject.grid.shape, dtype=np.bool_)
+    for rule in RULES:
+        kept |= rule.keep(subject).array
+    return Mask(subject.grid, kept, ", ".join(rule.name for rule in RULES))
+
+
+__all__ = ["RULES", "Rule", "Subject", "keep"]

@@ -1,0 +1,26 @@
+"""Keeps what a person drew: targets, organs, nodes and eyes, each with its margin."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fw_gear_hndeface.model import Mask, RoiKind
+from fw_gear_hndeface.ops.morphology import dilate
+from fw_gear_hndeface.ops.polygons import rasterise
+from fw_gear_hndeface.protect.contract import Rule, Subject
+
+#: Kinds of region that hold medicine; externals, supports and helper shapes follow the skin instead.
+KEPT = (RoiKind.TARGET, RoiKind.ORGAN, RoiKind.NODE, RoiKind.LANDMARK)
+
+
+def keep(subject: Subject) -> Mask:
+    """Every voxel inside a drawn target, organ, node or eye."""
+    kept = np.zeros(subject.grid.shape, dtype=np.bool_)
+    for roi in subject.rois:
+        if roi.kind in KEPT:
+            margin = subject.target_margin_mm if roi.kind is RoiKind.TARGET else subject.organ_margin_mm
+            kept |= dilate(rasterise(roi, subject.grid), margin).array
+    return Mask(subject.grid, kept, "drawn structures")
+
+
+RULE = Rule("drawn", "structure set of the same frame of reference", keep)

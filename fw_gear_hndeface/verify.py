@@ -1,0 +1,100 @@
+"""Did the change keep its promises? Checked on the result itself, not on how it was made; a broken promise stops the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fw_gear_hndeface.errors import VerificationError
+from fw_gear_hndeface.model import Grid, Plan, Roi, Volume
+from fw_gear_hndeface.ops.boxes import points_box
+from fw_gear_hndeface.ops.frame import HeadFrame
+from fw_gear_hndeface.ops.polygons import rasterise
+from fw_gear_hndeface.ops.skin import SKIN_HU
+
+#: The face region in the head frame, mm at scale 1: no change may lie outside it (x left, y posterior, z up).
+REGION_MM = (np.array([-105.0, -130.0, -175.0]), np.array([105.0, 100.0, 100.0]))
+#: More tissue than this was never a face (methods.md 1), mL.
+MOST_REMOVED_ML = 400.0
+#: Changes smaller than this are none, HU.
+SAME_HU = 0.5
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the change cost: tissue removed and added, and tissue given new values, mL."""
+
+    removed_ml: float
+    added_ml: float
+    retextured_ml: float
+
+
+@dataclass(frozen=True)
+class RoiCost:
+    """What became of one drawn region: share of its voxels unchanged (None where it covers no voxel) and its volume."""
+
+    roi: Roi
+    unchanged_percent: float | None
+    volume_ml: float
+
+
+def verify(before: Volume, after: Volume, plan: Plan, frame: HeadFrame) -> Cost:
+    """What the change cost, once every promise is seen to be kept.
+
+    Raises
+    ------
+    VerificationError
+        Nothing changed; something outside the plan or inside a kept structure changed; a change outside the face region;
+        values no scanner writes; or more removed than a face.
+    """
+    before.grid.require_match(after.grid)
+    changed = np.abs(after.array.astype(np.float32) - before.array) > SAME_HU
+    _demand(bool(changed.any()), "a face is in view but nothing changed")
+    _demand(not np.any(changed & plan.keep.array), "voxels of a kept structure changed")
+    _demand(not np.any(changed & ~plan.change.array), "voxels outside the plan changed")
+    _demand(_inside_region(changed, before.grid, frame), "the change reaches beyond the face")
+    low, high = min(float(before.array.min()), -1024.0), max(float(before.array.max()), 300.0)
+    values = after.array[changed]
+    _demand(bool(np.all((values >= low) & (values <= high))), "new values lie outside the scanner's range")
+    cost = measure(before, after, changed)
+    _demand(cost.removed_ml <= MOST_REMOVED_ML, f"{cost.removed_ml:.0f} mL of tissue would be removed, more than a face")
+    return cost
+
+
+def _demand(kept: bool, broken: str) -> None:
+    if not kept:
+        raise VerificationError(f"The result broke a promise: {broken}. No image was written; please report this case.")
+
+
+def _inside_region(changed: NDArray[np.bool_], grid: Grid, frame: HeadFrame) -> bool:
+    points = frame.to_frame(grid.to_patient(np.argwhere(changed)))
+    inside = (points >= REGION_MM[0] * frame.scale) & (points <= REGION_MM[1] * frame.scale)
+    return bool(np.all(inside))
+
+
+def measure(before: Volume, after: Volume, changed: NDArray[np.bool_]) -> Cost:
+    """Tissue removed, added and given new values (privacy.md 7)."""
+    old, new = before.array[changed] > SKIN_HU, after.array[changed] > SKIN_HU
+    voxel = before.grid.voxel_ml
+    counts = [np.count_nonzero(part) * voxel for part in (old & ~new, ~old & new, old & new)]
+    return Cost(*(float(count) for count in counts))
+
+
+def roi_costs(before: Volume, after: Volume, rois: Sequence[Roi]) -> tuple[RoiCost, ...]:
+    """The share of unchanged voxels in each drawn region, each rasterised in its own box."""
+    return tuple(_roi_cost(before, after, roi) for roi in rois)
+
+
+def _roi_cost(before: Volume, after: Volume, roi: Roi) -> RoiCost:
+    box = points_box(roi.contours_mm, before.grid)
+    if box is None:
+        return RoiCost(roi, None, 0.0)
+    mask = rasterise(roi, before.grid.crop(box))
+    changed = np.abs(after.array[box].astype(np.float32) - before.array[box]) > SAME_HU
+    if mask.count == 0:
+        return RoiCost(roi, None, 0.0)
+    share = 100.0 * (1.0 - np.count_nonzero(changed & mask.array) / mask.count)
+    return RoiCost(roi, float(share), mask.volume_ml)

@@ -56,7 +56,8 @@ def test_a_detector_finds_the_face(seed: int) -> None:
 @pytest.mark.slow
 def test_nearly_every_head_is_found() -> None:
     scores = [score(seed) for seed in range(20)]
-    assert sum(s > 0.5 for s in scores) >= 19, scores
+    assert min(scores) > 0.2, scores
+    assert sum(s > 0.5 for s in scores) >= 18, scores
     assert np.median(scores) > 1.0
 
 

@@ -35,6 +35,8 @@ _HEAVY_GROUPS = {*range(0x3002, 0x3011, 2), 0x5200}
 _CUT = "{}: damaged or cut short. Send the file again."
 #: CT, MR and PET images of one slice: such a file ends in pixels, or it is not whole.
 SLICE_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("2", "4", "128"))
+#: Root of the SOP classes of patient objects; directories are not below it and have no SOPClassUID of their own.
+OBJECT_CLASSES = "1.2.840.10008.5.1.4."
 OUR_NAME = "HNDeface"
 OUR_MARK = "face removed"
 #: What tells phases, acquisitions and reconstructions at one position apart, the most telling first.
@@ -195,7 +197,8 @@ def _instance(member: Member, dataset: FileDataset, stop: _Stop, offset: int) ->
     reader = _Fields(dataset, member.where)
     sop_class, uid = reader.text("SOPClassUID"), reader.text("SOPInstanceUID")
     if not sop_class or not uid:
-        if dataset.preamble is not None:
+        stored = str(dataset.file_meta.get("MediaStorageSOPClassUID", "")) or OBJECT_CLASSES
+        if dataset.preamble is not None and stored.startswith(OBJECT_CLASSES):
             raise DicomError(_CUT.format(member.where))
         return None
     if sop_class in SLICE_CLASSES and not stop.pixels:

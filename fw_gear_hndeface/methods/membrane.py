@@ -166,7 +166,7 @@ def _wander(rays: Rays, scene: Scene, shape: Shape) -> Map:
 def _soft_limit(surface: Map, limit: Map, sigma_px: float) -> Map:
     """The surface held in front of a limit, without a step where the limit sets in."""
     excess = np.where(np.isfinite(limit), np.maximum(surface - limit, 0.0), 0.0)
-    return surface - ndimage.gaussian_filter(excess, sigma_px)
+    return np.asarray(surface - ndimage.gaussian_filter(excess, sigma_px))
 
 
 def _raised(surface: Map, obstacle: Map, width_px: float) -> Map:

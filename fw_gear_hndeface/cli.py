@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 from fw_gear_hndeface import __version__
 from fw_gear_hndeface.doors import (
     STOPPED_CODE,
-    VERDICT_WORDS,
     Stopped,
     exit_code_of,
     frames_of,
@@ -23,6 +22,7 @@ from fw_gear_hndeface.doors import (
     stem_of,
     stoppable,
     words_for,
+    words_of,
 )
 from fw_gear_hndeface.errors import SettingsError
 from fw_gear_hndeface.model import Level, Result
@@ -85,7 +85,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _tell(result: Result, output: Path, image: bool) -> None:
     """Verdict, what a person should know, and where to look. Names of input files may hold a patient's name: never printed."""
-    _say(f"{result.verdict.value}: {VERDICT_WORDS[result.verdict]}")
+    _say(f"{result.verdict.value}: {words_of(result.verdict, result.findings)}")
     for finding in result.findings:
         if finding.level is not Level.INFO:
             _say(f"{finding.level.value} {finding.code}: {finding.message}")

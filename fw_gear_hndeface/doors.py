@@ -54,6 +54,13 @@ def stoppable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def words_of(verdict: Verdict, findings: Iterable[Finding]) -> str:
+    """What a verdict means to the person who reads it, with the findings in mind."""
+    if verdict in (Verdict.DEFACED, Verdict.PARTIAL) and passed(verdict, findings) == "fail":
+        return "An image was written although a check failed. Do not share it before a person has looked."
+    return VERDICT_WORDS[verdict]
+
+
 def stem_of(name: str) -> str:
     """The input's file name without its archive and DICOM endings, for naming outputs; never print it."""
     stem = Path(name).name

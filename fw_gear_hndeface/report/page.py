@@ -24,6 +24,9 @@ VERDICT_TEXT: dict[str, tuple[str, str, str]] = {
     "already_defaced": ("idle", "Already defaced", "Nothing to do. The input is marked as defaced; it was not changed again."),
     "refused": ("bad", "Refused", "No image was written. Read the findings, and do not share the input as defaced."),
 }
+#: Kinds of regions that are the skin itself or no part of the patient: nobody expects them to stay.
+_SURFACES = ("external", "support")
+_ORDER = ("error", "warning", "info")
 _CAUTION = (
     "warn",
     "Defaced, with doubts",
@@ -54,6 +57,7 @@ def render_page(data: Mapping[str, Any], figures: Mapping[str, NDArray[np.uint8]
         headline=headline,
         advice=advice,
         numbers=_six_numbers(data),
+        findings=sorted(data["findings"], key=lambda finding: _ORDER.index(finding["level"])),
         rois=sorted(data["rois"], key=_unchanged),
         pictures=[(caption, _png_uri(picture)) for caption, picture in figures.items()],
     )
@@ -66,7 +70,7 @@ def _headline(data: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def _six_numbers(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(value, unit, meaning) of what changed, what did not, and what it cost."""
-    rois = data["rois"]
+    rois = [roi for roi in data["rois"] if roi["kind"] not in _SURFACES]
     untouched = sum(_unchanged(roi) >= 100.0 for roi in rois)
     seconds = [value for value in data["seconds"].values() if isinstance(value, int | float)]
     total = data["seconds"].get("total", sum(seconds))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fw_gear_hndeface.doors import VERDICT_WORDS, exit_code_of, frames_of, hush, passed, stem_of, words_for
+from fw_gear_hndeface.doors import VERDICT_WORDS, exit_code_of, frames_of, hush, passed, stem_of, words_for, words_of
 from fw_gear_hndeface.errors import InputError, SettingsError
 from fw_gear_hndeface.keys import uid_key
 from fw_gear_hndeface.model import Finding, Level, Verdict
@@ -77,6 +77,12 @@ def test_the_qc_state_follows_verdict_and_findings(verdict: Verdict, findings: t
 
 def test_every_verdict_has_words() -> None:
     assert set(VERDICT_WORDS) == set(Verdict)
+    assert words_of(Verdict.NO_FACE, ()) == VERDICT_WORDS[Verdict.NO_FACE]
+
+
+def test_an_image_that_failed_a_check_is_not_called_fine() -> None:
+    assert words_of(Verdict.DEFACED, (WARNING,)).endswith("every check passed.")
+    assert "Do not share it" in words_of(Verdict.DEFACED, (WARNING, ERROR))
 
 
 def test_warnings_that_quote_dicom_values_are_silenced(capfd: pytest.CaptureFixture[str]) -> None:

@@ -194,6 +194,19 @@ def test_six_numbers_are_on_the_first_screen() -> None:
     }
 
 
+def test_the_skin_and_the_couch_do_not_count_as_structures_to_keep() -> None:
+    extra = [
+        {"name": "BODY", "kind": "external", "unchanged_percent": 97.0},
+        {"name": "Couch", "kind": "support", "unchanged_percent": 9.0},
+    ]
+    assert "<dd>1 of 3" in page(result(rois=[*MEASURES["rois"], *extra]))
+
+
+def test_findings_are_sorted_by_weight() -> None:
+    text = page(result(findings=(*FINDINGS, Finding(Level.ERROR, "privacy", "Matched."))))
+    assert text.index("Matched.") < text.index("PTV meets") < text.index("2 files are no DICOM")
+
+
 def test_structures_are_sorted_by_worst_and_their_names_are_escaped() -> None:
     text = page(result())
     assert text.index("PTV &lt;70&gt; &amp; more") < text.index("Mandible") < text.index("Parotid_L")

@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom import config
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 from fw_gear_hndeface.model import Volume
+
+config.settings.writing_validation_mode = config.IGNORE  # a broken date is planted on purpose
 
 NAME = "ZZDOE^QQJANE"
 PATIENT_ID = "PID-994411"

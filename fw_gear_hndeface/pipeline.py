@@ -94,7 +94,7 @@ def deface(inputs: Sequence[Path], work: Path, stem: str, settings: Settings, *,
     except (SettingsError, InputError):
         raise
     except HndefaceError as error:
-        run.note(type(error).__name__, str(error), "study", Level.ERROR)
+        run.note(type(error).__name__.removesuffix("Error").lower(), str(error), "study", Level.ERROR)
         run.done.clear()
         images, verdict, code = (), Verdict.REFUSED, error.exit_code
     result = _result(run, verdict, started)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+from typing import BinaryIO, cast
 
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset
+from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
@@ -33,23 +37,24 @@ _DELETED = {
         "LargestPixelValueInSeries",
     )
 }
+_INSTANCE_UID = Tag("SOPInstanceUID")
+#: What a slice is described by, and what that is worked out from.
 _WRITTEN = {
     Tag(name)
     for name in (
         "ImageType",
-        "SOPInstanceUID",
         "SeriesDescription",
         "DerivationDescription",
         "DerivationCodeSequence",
         "DeidentificationMethod",
         "DeidentificationMethodCodeSequence",
         "ContributingEquipmentSequence",
-        "SeriesInstanceUID",
         "SeriesNumber",
         "RecognizableVisualFeatures",
         "RescaleType",
     )
 }
+_SOURCES = sorted({*_WRITTEN, Tag("Modality"), Tag("SpecificCharacterSet")})
 LONG_STRING = 64
 SHORT_TEXT = 1024
 SERIES_NUMBER_STEP = 1000
@@ -78,26 +83,65 @@ class Stamp:
     uids: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
-def stamp_header(dataset: FileDataset, stamp: Stamp, uids: Mapping[bytes, bytes]) -> set[BaseTag]:
-    """Turn the header of an input slice into that of a defaced one, in place (DICOM PS3.3, PS3.15 E.3.2).
+class Stamper:
+    """Stamps the slices of a job; what the slices of a series share is worked out once.
 
-    Returns
-    -------
-    The tags of all elements that were set, changed or deleted; every other element is as it was read.
+    `uids` must hold the series' own UID: it is replaced like every other known one.
     """
-    uid, series = str(dataset.SOPInstanceUID), str(dataset.get("SeriesInstanceUID", ""))
-    touched = remap_uids(dataset, uids)
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(new_uid(uid, stamp.key))
-    if series:
-        dataset.SeriesInstanceUID = UID(new_uid(series, stamp.key, "series"))
-    for tag in _DELETED:
-        if tag in dataset:
+
+    def __init__(self, stamp: Stamp, uids: Mapping[bytes, bytes]) -> None:
+        self._stamp = stamp
+        self._uids = uids
+        self._written = _WRITTEN - ({Tag("ImageType")} if stamp.image_type == "keep" else set())
+        self._known: dict[tuple[object, ...], Dataset] = {}
+
+    def apply(self, dataset: FileDataset) -> set[BaseTag]:
+        """Turn the header of an input slice into that of a defaced one, in place (DICOM PS3.3, PS3.15 E.3.2).
+
+        Returns
+        -------
+        The tags of all elements that were set, changed or deleted; every other element is as it was read.
+        """
+        uid = UID(new_uid(str(dataset.SOPInstanceUID), self._stamp.key))
+        touched = remap_uids(dataset, self._uids)
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+        for tag in _DELETED & set(dataset.keys()):
             del dataset[tag]
+        self._describe(dataset)
+        return touched | _DELETED | self._written | {_INSTANCE_UID}
+
+    def _describe(self, dataset: FileDataset) -> None:
+        """Set what all slices with the same input values have in common."""
+        items = [dataset.get_item(tag) if tag in dataset else None for tag in _SOURCES]
+        raw = all(item is None or isinstance(item, RawDataElement) for item in items)
+        key = (dataset.original_encoding, *(item and item.value for item in items))
+        if not raw or key not in self._known:
+            _describe(dataset, self._stamp)
+            if not raw:
+                return
+            self._known[key] = _as_bytes(dataset, self._written)
+        known = self._known[key]
+        for tag in known.keys():  # noqa: SIM118  iterating a dataset converts its elements
+            dataset[tag] = known.get_item(tag)
+
+
+def _as_bytes(dataset: FileDataset, tags: Set[BaseTag]) -> Dataset:
+    """The elements of the given tags in their encoded form, so that writing them again is a copy."""
+    part = Dataset()
+    for tag in tags & set(dataset.keys()):
+        part[tag] = dataset[tag]
+    buffer = DicomBytesIO()
+    buffer.is_implicit_VR, buffer.is_little_endian = (bool(flag) for flag in dataset.original_encoding)
+    charset = dataset.original_character_set
+    write_dataset(buffer, part, charset if isinstance(charset, str) else list(charset))
+    buffer.seek(0)
+    return read_dataset(cast(BinaryIO, buffer), buffer.is_implicit_VR, buffer.is_little_endian)
+
+
+def _describe(dataset: Dataset, stamp: Stamp) -> None:
     _describe_series(dataset)
     _describe_image(dataset, stamp)
     _describe_work(dataset, stamp)
-    kept = {Tag("ImageType")} if stamp.image_type == "keep" else set()
-    return touched | _DELETED | (_WRITTEN - kept)
 
 
 def remap_uids(dataset: Dataset, uids: Mapping[bytes, bytes]) -> set[BaseTag]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +29,7 @@ from fw_gear_hndeface.dicom.pixels import (
 )
 from fw_gear_hndeface.dicom.series import Slice, Stack
 from fw_gear_hndeface.dicom.splice import layout, spliced
-from fw_gear_hndeface.dicom.tags import Stamp, stamp_header
+from fw_gear_hndeface.dicom.tags import Stamp, Stamper
 from fw_gear_hndeface.dicom.uids import uid_map
 from fw_gear_hndeface.model import Bool, Plan
 
@@ -70,8 +70,9 @@ def write_stacks(writer: ArchiveWriter, jobs: Sequence[tuple[Stack, Plan]], stam
         uids |= uid_map([s.instance.uid for s in stack.slices], [stack.series.uid], stamp.key)
         painter = _Painter(plan)
         todo += [(slice_, painter) for slice_ in stack.slices]
+    stamper = Stamper(stamp, uids)
     counts = [
-        _write_slice(writer, slice_, painter, stamp, uids)
+        _write_slice(writer, slice_, painter, stamper)
         for slice_, painter in sorted(todo, key=lambda job: job[0].instance.member.order)
     ]
     changed = [count for count, _ in counts]
@@ -91,22 +92,26 @@ class _Painter:
         near = [(k, weight) for k, weight in slice_.neighbours() if self._starts[k + 1] > self._starts[k]]
         if not near:
             return None
-        change = np.logical_or.reduce([self._plan.change.array[k] for k, _ in near])
-        if len(slice_.neighbours()) > 1:
-            change = change & ~np.logical_or.reduce([self._plan.keep.array[k] for k, _ in slice_.neighbours()])
-        total = np.zeros(change.shape, np.float32)
-        weights = np.zeros(change.shape, np.float32)
+        if len(slice_.neighbours()) == 1:
+            return self._plan.change.array[near[0][0]], self._fill(near[0][0])
+        keep = np.logical_or.reduce([self._plan.keep.array[k] for k, _ in slice_.neighbours()])
+        return self._between(near, keep)
+
+    def _fill(self, k: int) -> Fill:
+        return self._plan.fill_hu[self._starts[k] : self._starts[k + 1]]
+
+    def _between(self, near: Sequence[tuple[int, float]], keep: Bool) -> tuple[Bool, Fill] | None:
+        total, weights = np.zeros(keep.shape, np.float32), np.zeros(keep.shape, np.float32)
         for k, weight in near:
             plane = self._plan.change.array[k]
-            total[plane] += weight * self._plan.fill_hu[self._starts[k] : self._starts[k + 1]]
+            total[plane] += weight * self._fill(k)
             weights[plane] += weight
+        change = (weights > 0) & ~keep
         fill: Fill = (total[change] / weights[change]).astype(np.float32)
         return (change, fill) if change.any() else None
 
 
-def _write_slice(
-    writer: ArchiveWriter, slice_: Slice, painter: _Painter, stamp: Stamp, uids: Mapping[bytes, bytes]
-) -> tuple[int, int]:
+def _write_slice(writer: ArchiveWriter, slice_: Slice, painter: _Painter, stamper: Stamper) -> tuple[int, int]:
     """Write one slice; the number of changed pixels, and of planned pixels that were padding."""
     instance = slice_.instance
     data = instance.member.read()
@@ -116,7 +121,7 @@ def _write_slice(
     stored = decode(dataset, instance) if where is None else stored_from_bytes(data, where.span, instance)
     brush = _brush(stored, painter.on(slice_), instance.pixels)
     touched = _refresh_extremes(dataset, brush, stored, instance.pixels)
-    touched |= stamp_header(dataset, stamp, uids)
+    touched |= stamper.apply(dataset)
     if where is None:
         out = _rewritten(dataset, brush, stored, instance)
     else:

@@ -26,7 +26,7 @@ from fw_gear_hndeface.settings import Settings
 from fw_gear_hndeface.synthetic.head import make_head
 
 _STUDY = "synthetic_head.dicom.zip"
-_SEED = 7
+_SEED = 11
 _POSES = (Pose(), Pose(yaw_deg=45.0), Pose(yaw_deg=90.0))
 _PIXEL_MM = 0.9
 _GAP = 12

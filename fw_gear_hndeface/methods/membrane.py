@@ -41,18 +41,18 @@ class Shape:
     eyes_mm: float = 14.0
     nose_mm: float = 17.5
     mouth_mm: float = 14.0
-    hull_mm: float = 18.0
-    fade_mm: float = 14.0
+    hull_mm: float = 34.0
+    fade_mm: float = 18.0
     blur_mm: float = 16.0
-    random_mm: float = 4.0
+    random_mm: float = 7.0
     random_lengths_mm: tuple[float, float] = (18.0, 34.0)
-    airward_mm: float = 5.0
-    into_tissue_mm: float = 2.0
+    airward_mm: float = 10.0
+    into_tissue_mm: float = 0.5
     bone_hu: float = 250.0
     bone_margin_mm: float = 3.0
     keep_margin_mm: float = 2.0
     blunt_mm: float = 10.0
-    most_added_mm: float = 14.0
+    most_added_mm: float = 22.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from fw_gear_hndeface.landmarks import Evidence, Face, find_face
 from fw_gear_hndeface.methods import REGISTRY, Scene
 from fw_gear_hndeface.model import Finding, Level, Mask, Plan, Proposal, Roi, RoiKind, Volume
 from fw_gear_hndeface.ops.boxes import Box, points_box
+from fw_gear_hndeface.ops.frame import REGION_MM
 from fw_gear_hndeface.ops.head import HeadScan, head_windows
 from fw_gear_hndeface.ops.polygons import rasterise
 from fw_gear_hndeface.ops.render import Pose, Surface
@@ -23,7 +24,7 @@ from fw_gear_hndeface.privacy.check import Assessment, assess, likenesses
 from fw_gear_hndeface.privacy.views import face_surface, pictures
 from fw_gear_hndeface.protect import Subject, keep
 from fw_gear_hndeface.settings import Settings
-from fw_gear_hndeface.verify import REGION_MM, Cost, RoiCost, roi_costs, verify
+from fw_gear_hndeface.verify import Cost, RoiCost, roi_costs, verify
 
 Stage = Callable[[str, float], AbstractContextManager[None]]
 #: How strongly the method works on the first try and, where the result could be matched, on the second.
@@ -104,6 +105,7 @@ def deface_case(case: Case, settings: Settings, seed: int, stage: Stage) -> Defa
     if found is None:
         return None
     head, face = found
+    method = REGISTRY[settings.method]
     with stage("protect", 0.35):
         kept = protect(case, head, face, settings)
     with stage("privacy", 0.4):
@@ -111,14 +113,22 @@ def deface_case(case: Case, settings: Settings, seed: int, stage: Stage) -> Defa
         known = likenesses(original)
     for attempt, strength in enumerate(STRENGTHS):
         scene = Scene(
-            case.scan, head.body, kept, face.landmarks, face.frame, seed + attempt, strength, settings.ears == "flatten"
+            case.scan,
+            head.body,
+            kept,
+            face.landmarks,
+            face.frame,
+            seed + attempt,
+            strength,
+            settings.ears == "flatten",
+            settings.fill,
         )
         with stage("change", 0.5):
-            proposal = REGISTRY[settings.method].propose(scene)
+            proposal = method.propose(scene)
             plan = proposal.without(kept)
             after = plan.apply(case.scan)
         with stage("verify", 0.6):
-            cost = verify(case.scan, after, plan, face.frame)
+            cost = verify(case.scan, after, plan, face.frame, method.bounds)
         with stage("privacy", 0.7):
             surface = face_surface(after, [head.body, plan.change], face.frame, SKIN_HU)
             assessment = assess(original, surface, known)
@@ -165,20 +175,21 @@ def no_face_reason(case: Case) -> str:
 
 def protect(case: Case, head: HeadScan, face: Face, settings: Settings) -> Mask:
     """What must not change, on the scan's grid: every rule near the face, and padding everywhere."""
+    method = REGISTRY[settings.method]
     kept = np.zeros(case.scan.grid.shape, dtype=np.bool_)
-    box = _face_box(case.scan, face)
+    box = _face_box(case.scan, face, method.bounds.reach_mm)
     if box is not None:
         near = case.scan.crop(box)
         margins = settings.target_margin_mm, settings.organ_margin_mm
-        kept[box] = keep(Subject(near, head, face.landmarks, face.frame, case.rois, *margins)).array
+        kept[box] = keep(Subject(near, head, face.landmarks, face.frame, case.rois, *margins), method.rules).array
     if case.padding is not None:
         kept |= case.padding.array
     return Mask(case.scan.grid, kept, "kept")
 
 
-def _face_box(scan: Volume, face: Face) -> Box | None:
+def _face_box(scan: Volume, face: Face, reach_mm: float) -> Box | None:
     """The index box of the face region: nothing outside it may change anyway."""
-    low, high = (end * face.frame.scale for end in REGION_MM)
+    low, high = (end * face.frame.scale + way * reach_mm for end, way in zip(REGION_MM, (-1.0, 1.0), strict=True))
     corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
     return points_box([face.frame.to_patient(corners)], scan.grid)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
@@ -35,6 +36,11 @@ class Settings:
         choices=("auto", *LANDMARK_SOURCES),
     )
     ears: str = _option("flatten", "Whether the ear rims are changed too.", choices=("keep", "flatten"))
+    fill: str = _option(
+        "auto",
+        "What takes the face's place in methods that leave it open: auto as the method does, face for tissue like the "
+        "neighbours', air, or a number of HU (-1024 to 3071).",
+    )
     targets: str = _option(
         "keep",
         "Where the face zone meets a target volume: keep its voxels and report, or refuse the study.",
@@ -80,6 +86,7 @@ class Settings:
     def __post_init__(self) -> None:
         for spec in fields(self):
             _check(spec.name, getattr(self, spec.name), spec.metadata)
+        _check_fill(self.fill)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Settings:
@@ -113,6 +120,12 @@ def _convert(name: str, value: Any, kind: type) -> Any:
     elif isinstance(value, kind):
         return value
     raise SettingsError(f"Setting {name}: got '{value}', expected {kind.__name__}.")
+
+
+def _check_fill(fill: str) -> None:
+    number = re.fullmatch(r"-?\d{1,4}", fill)
+    if fill not in ("auto", "face", "air") and not (number and -1024 <= int(fill) <= 3071):
+        raise SettingsError(f"Setting fill: got '{fill}', expected auto, face, air, or HU from -1024 to 3071.")
 
 
 def _check(name: str, value: Any, rules: Mapping[str, Any]) -> None:

@@ -9,16 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fw_gear_hndeface.errors import VerificationError
+from fw_gear_hndeface.methods.contract import Bounds
 from fw_gear_hndeface.model import Grid, Plan, Roi, Volume
 from fw_gear_hndeface.ops.boxes import points_box
-from fw_gear_hndeface.ops.frame import HeadFrame
+from fw_gear_hndeface.ops.frame import REGION_MM, HeadFrame
 from fw_gear_hndeface.ops.polygons import rasterise
 from fw_gear_hndeface.ops.skin import SKIN_HU
 
-#: The face region in the head frame, mm at scale 1: no change may lie outside it (x left, y posterior, z up).
-REGION_MM = (np.array([-105.0, -130.0, -175.0]), np.array([105.0, 100.0, 100.0]))
-#: More tissue than this was never a face (methods.md 1), mL.
-MOST_REMOVED_ML = 400.0
+#: What holds for a method that does not say otherwise (methods.md 1).
+USUAL = Bounds()
 #: Changes smaller than this are none, HU.
 SAME_HU = 0.5
 
@@ -41,26 +40,27 @@ class RoiCost:
     volume_ml: float
 
 
-def verify(before: Volume, after: Volume, plan: Plan, frame: HeadFrame) -> Cost:
+def verify(before: Volume, after: Volume, plan: Plan, frame: HeadFrame, bounds: Bounds = USUAL) -> Cost:
     """What the change cost, once every promise is seen to be kept.
 
     Raises
     ------
     VerificationError
         Nothing changed; something outside the plan or inside a kept structure changed; a change outside the face region;
-        values no scanner writes; or more removed than a face.
+        values no scanner writes; or more removed than the method's bounds allow.
     """
     before.grid.require_match(after.grid)
     changed = np.abs(after.array.astype(np.float32) - before.array) > SAME_HU
     _demand(bool(changed.any()), "a face is in view but nothing changed")
     _demand(not np.any(changed & plan.keep.array), "voxels of a kept structure changed")
     _demand(not np.any(changed & ~plan.change.array), "voxels outside the plan changed")
-    _demand(_inside_region(changed, before.grid, frame), "the change reaches beyond the face")
+    _demand(_inside_region(changed, before.grid, frame, bounds.reach_mm), "the change reaches beyond the face")
     low, high = min(float(before.array.min()), -1024.0), max(float(before.array.max()), 300.0)
     values = after.array[changed]
     _demand(bool(np.all((values >= low) & (values <= high))), "new values lie outside the scanner's range")
     cost = measure(before, after, changed)
-    _demand(cost.removed_ml <= MOST_REMOVED_ML, f"{cost.removed_ml:.0f} mL of tissue would be removed, more than a face")
+    text = f"{cost.removed_ml:.0f} mL of tissue would be removed (most: {bounds.most_removed_ml:.0f} mL)"
+    _demand(cost.removed_ml <= bounds.most_removed_ml, text)
     return cost
 
 
@@ -69,9 +69,9 @@ def _demand(kept: bool, broken: str) -> None:
         raise VerificationError(f"The result broke a promise: {broken}. No image was written; please report this case.")
 
 
-def _inside_region(changed: NDArray[np.bool_], grid: Grid, frame: HeadFrame) -> bool:
+def _inside_region(changed: NDArray[np.bool_], grid: Grid, frame: HeadFrame, reach_mm: float) -> bool:
     points = frame.to_frame(grid.to_patient(np.argwhere(changed)))
-    inside = (points >= REGION_MM[0] * frame.scale) & (points <= REGION_MM[1] * frame.scale)
+    inside = (points >= REGION_MM[0] * frame.scale - reach_mm) & (points <= REGION_MM[1] * frame.scale + reach_mm)
     return bool(np.all(inside))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fw_gear_hndeface.methods import membrane
-from fw_gear_hndeface.methods.contract import Method, Scene
+from fw_gear_hndeface.methods.contract import Bounds, Method, Scene
 
 REGISTRY: dict[str, Method] = {method.name: method for method in (membrane.METHOD,)}
 
-__all__ = ["REGISTRY", "Method", "Scene"]
+__all__ = ["REGISTRY", "Bounds", "Method", "Scene"]

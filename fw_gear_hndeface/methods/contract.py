@@ -22,6 +22,7 @@ class Scene:
     seed : of everything random
     strength : 1 by default; a second try after a failed privacy check asks for more
     ears : whether the ears are changed too
+    fill : what takes the face's place where a method leaves that open: auto, face, air, or a number of HU
     """
 
     scan: Volume
@@ -32,11 +33,30 @@ class Scene:
     seed: int
     strength: float = 1.0
     ears: bool = True
+    fill: str = "auto"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a method may do at most; the result is held against it, so a wrong plane or box does not pass.
+
+    Parameters
+    ----------
+    most_removed_ml : tissue turned to air; a face is 5-400 mL, methods that cut boxes and half-spaces take more
+    reach_mm : how far beyond the face region (`ops.frame.REGION_MM`) it may change voxels
+    """
+
+    most_removed_ml: float = 400.0
+    reach_mm: float = 0.0
 
 
 @dataclass(frozen=True)
 class Method:
-    """One way to change a face, with what a reader must know before choosing it."""
+    """One way to change a face, with what a reader must know before choosing it.
+
+    `rules` names the rules of protection that hold for it, None for all of them. The default method keeps bone, globes and deep
+    tissue by rule; a published method is only held off what somebody drew, or it would not be that method any more.
+    """
 
     name: str
     reference: str
@@ -44,4 +64,6 @@ class Method:
     leaks: str
     licence: str
     propose: Callable[[Scene], Proposal]
+    bounds: Bounds = field(default_factory=Bounds)
+    rules: tuple[str, ...] | None = None
     missing: Callable[[], str | None] = field(default=lambda: None)

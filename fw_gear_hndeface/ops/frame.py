@@ -9,6 +9,9 @@ import numpy as np
 from fw_gear_hndeface.model import Float, Grid, Landmarks
 from fw_gear_hndeface.vocabulary import CANONICAL_FACE_MM
 
+#: The face region in the head frame, mm at scale 1 (x left, y posterior, z up): what lies outside is not changed.
+REGION_MM = (np.array([-105.0, -130.0, -175.0]), np.array([105.0, 100.0, 100.0]))
+
 
 @dataclass(frozen=True, eq=False)
 class HeadFrame:

@@ -11,12 +11,13 @@ from fw_gear_hndeface.protect.contract import Rule, Subject
 RULES: tuple[Rule, ...] = (drawn.RULE, globes.RULE, bone.RULE, depth.RULE)
 
 
-def keep(subject: Subject) -> Mask:
-    """The union of every rule, on the subject's grid."""
+def keep(subject: Subject, names: tuple[str, ...] | None = None) -> Mask:
+    """The union of the named rules (None: of all), on the subject's grid."""
+    rules = [rule for rule in RULES if names is None or rule.name in names]
     kept = np.zeros(subject.grid.shape, dtype=np.bool_)
-    for rule in RULES:
+    for rule in rules:
         kept |= rule.keep(subject).array
-    return Mask(subject.grid, kept, ", ".join(rule.name for rule in RULES))
+    return Mask(subject.grid, kept, ", ".join(rule.name for rule in rules))
 
 
 __all__ = ["RULES", "Rule", "Subject", "keep"]

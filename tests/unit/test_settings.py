@@ -27,6 +27,8 @@ def test_defaults_are_valid_and_frozen() -> None:
     ("name", "given", "value"),
     [
         ("ears", "keep", "keep"),
+        ("fill", "air", "air"),
+        ("fill", "-120", "-120"),
         ("organ_margin_mm", "2.5", 2.5),
         ("organ_margin_mm", 3, 3.0),
         ("seed", "17", 17),
@@ -48,6 +50,9 @@ def test_text_and_json_values_are_converted(name: str, given: Any, value: Any) -
     [
         ("colour", "red", "is no setting"),
         ("ears", "pointed", "expected one of keep, flatten"),
+        ("fill", "tissue", "expected auto, face, air, or HU"),
+        ("fill", "-1025", "expected auto, face, air, or HU"),
+        ("fill", "3072", "expected auto, face, air, or HU"),
         ("ears", 1, "expected str"),
         ("organ_margin_mm", 30.5, "expected 0.0 to 30.0"),
         ("organ_margin_mm", -0.1, "expected 0.0 to 30.0"),

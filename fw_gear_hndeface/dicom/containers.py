@@ -160,8 +160,8 @@ class ZipEntry:
 
     def _seek(self, file: BinaryIO) -> int:
         """Move to the packed bytes; their number."""
-        file.seek(self.info.header_offset)
-        header = file.read(LOCAL_HEADER.size)
+        file.seek(max(self.info.header_offset, 0))
+        header = file.read(LOCAL_HEADER.size) if self.info.header_offset >= 0 else b""
         if len(header) != LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
             raise InputError(f"{self.where}: the archive's table points to no file. Send it again.")
         *_, name_length, extra_length = LOCAL_HEADER.unpack(header)

@@ -13,7 +13,7 @@ from typing import Any
 from pydicom import Dataset, dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -24,8 +24,8 @@ from fw_gear_hndeface.errors import DicomError
 FIRST_LOOK = 16_384
 #: What pydicom, its decoders, zlib and struct raise on damaged bytes.
 DAMAGE: tuple[type[Exception], ...] = (
-    InvalidDicomError, UserWarning, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError,
-    OSError, EOFError, struct.error, zlib.error,
+    InvalidDicomError, BytesLengthException, UserWarning, ValueError, TypeError, LookupError, AttributeError, RuntimeError,
+    ArithmeticError, OSError, EOFError, struct.error, zlib.error,
 )  # fmt: skip
 PIXEL_DATA = Tag(0x7FE00010)
 UNDEFINED = 0xFFFFFFFF
@@ -154,7 +154,7 @@ def read_instance(member: Member) -> Instance | None:
         head = member.head(size)
         if not looks_like_dicom(head):
             return None
-        whole = len(head) >= member.size
+        whole = len(head) < size or size >= member.size
         stop = _Stop(heavy)
         stream = io.BytesIO(head)
         dataset = _parse(stream, stop)
@@ -162,7 +162,10 @@ def read_instance(member: Member) -> Instance | None:
             heavy = False  # a slice with radiotherapy attributes: its pixels come behind them
             continue
         if dataset is not None and (stop.hit or whole):
-            return _instance(member, dataset, stop, stream.tell())
+            try:
+                return _instance(member, dataset, stop, stream.tell())
+            except DAMAGE as error:
+                raise DicomError(_CUT.format(member.where)) from error
         if whole and head[128:132] != b"DICM":
             return None
         if whole:
@@ -176,9 +179,9 @@ def read_whole(data: bytes, where: str) -> FileDataset:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=r"(?i).*(end of file|no tag to read)")
             dataset = dcmread(io.BytesIO(data), force=True)
+        items = [dataset.get_item(tag) for tag in dataset.keys()]  # noqa: SIM118  iterating the dataset converts its elements
     except DAMAGE as error:
         raise DicomError(_CUT.format(where)) from error
-    items = [dataset.get_item(tag) for tag in dataset.keys()]  # noqa: SIM118  iterating the dataset converts its elements
     for item in items:
         if isinstance(item, RawDataElement) and item.length != UNDEFINED and len(item.value or b"") < item.length:
             raise DicomError(_CUT.format(where))

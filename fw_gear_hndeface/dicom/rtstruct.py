@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pydicom import Dataset
 
-from fw_gear_hndeface.dicom.headers import read_whole
+from fw_gear_hndeface.dicom.headers import DAMAGE, read_whole
 from fw_gear_hndeface.dicom.study import Series
+from fw_gear_hndeface.errors import DicomError
 from fw_gear_hndeface.model import Finding, Float, Level, Roi, RoiKind
 from fw_gear_hndeface.vocabulary import ROI_RULES
 
@@ -49,20 +50,31 @@ def read_rois(series: Series) -> tuple[RoiSet, ...]:
     DicomError
         A structure set that cannot be read.
     """
-    rois: dict[str, list[Roi]] = {}
+    drawn: dict[str, list[Roi]] = {}
     findings: dict[str, list[Finding]] = {}
     for instance in series.instances:
         dataset = read_whole(instance.member.read(), instance.member.where)
-        frames, kinds = _frames(dataset, instance.frame), _kinds(dataset)
-        contours = {int(item.get("ReferencedROINumber") or 0): item for item in dataset.get("ROIContourSequence") or []}
-        for number, (name, frame) in frames.items():
-            closed, left_out = _contours(contours.get(number))
-            kind = roi_kind(name, kinds.get(number, ""))
-            rois.setdefault(frame, []).append(Roi(name, number, kind, tuple(closed)))
+        try:
+            found = _regions(dataset, instance.frame)
+        except DAMAGE as error:
+            raise DicomError(f"{instance.member.where}: the structure set is damaged. Send it again.") from error
+        for frame, roi, left_out in found:
+            drawn.setdefault(frame, []).append(roi)
             if left_out:
-                text = f"ROI {number}: {left_out} contours are no closed planar polygons and were not used."
+                text = f"ROI {roi.number}: {left_out} contours are no closed planar polygons and were not used."
                 findings.setdefault(frame, []).append(Finding(Level.WARNING, "contours_left_out", text, series.label))
-    return tuple(RoiSet(frame, _named_apart(found), tuple(findings.get(frame, ()))) for frame, found in rois.items())
+    return tuple(RoiSet(frame, _named_apart(rois), tuple(findings.get(frame, ()))) for frame, rois in drawn.items())
+
+
+def _regions(dataset: Dataset, default_frame: str) -> list[tuple[str, Roi, int]]:
+    """Frame of reference, region and number of unusable contours of each region of one structure set."""
+    kinds = _kinds(dataset)
+    contours = {int(item.get("ReferencedROINumber") or 0): item for item in dataset.get("ROIContourSequence") or []}
+    out = []
+    for number, (name, frame) in _frames(dataset, default_frame).items():
+        closed, left_out = _contours(contours.get(number))
+        out.append((frame, Roi(name, number, roi_kind(name, kinds.get(number, "")), tuple(closed)), left_out))
+    return out
 
 
 def roi_kind(name: str, interpreted_type: str = "") -> RoiKind:

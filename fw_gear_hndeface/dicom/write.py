@@ -15,7 +15,7 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from fw_gear_hndeface.dicom.archive import ArchiveWriter
-from fw_gear_hndeface.dicom.headers import PIXEL_DATA, Instance, PixelFormat
+from fw_gear_hndeface.dicom.headers import DAMAGE, PIXEL_DATA, Instance, PixelFormat
 from fw_gear_hndeface.dicom.pixels import (
     BYTE_FOR_BYTE,
     Stored,
@@ -31,6 +31,7 @@ from fw_gear_hndeface.dicom.series import Slice, Stack
 from fw_gear_hndeface.dicom.splice import layout, spliced
 from fw_gear_hndeface.dicom.tags import Stamp, Stamper
 from fw_gear_hndeface.dicom.uids import uid_map
+from fw_gear_hndeface.errors import DicomError
 from fw_gear_hndeface.model import Bool, Plan
 
 _OFFSET_TABLES = {Tag("ExtendedOffsetTable"), Tag("ExtendedOffsetTableLengths")}
@@ -115,19 +116,27 @@ def _write_slice(writer: ArchiveWriter, slice_: Slice, painter: _Painter, stampe
     """Write one slice; the number of changed pixels, and of planned pixels that were padding."""
     instance = slice_.instance
     data = instance.member.read()
+    try:
+        brush, out = _defaced(data, instance, painter.on(slice_), stamper)
+    except DAMAGE as error:
+        raise DicomError(
+            f"{instance.member.where}: its header is damaged and cannot be written. Send the file again."
+        ) from error
+    writer.write(instance.member.name, out)
+    return brush.count, brush.padding_kept
+
+
+def _defaced(data: bytes, instance: Instance, painted: tuple[Bool, Fill] | None, stamper: Stamper) -> tuple[_Brush, bytes]:
+    """What was set in a slice, and the file with it set."""
     span = native_span(instance)
     where = None if span is None else layout(data, span)
     dataset = load(data, instance) if where is None else where.dataset
     stored = decode(dataset, instance) if where is None else stored_from_bytes(data, where.span, instance)
-    brush = _brush(stored, painter.on(slice_), instance.pixels)
-    touched = _refresh_extremes(dataset, brush, stored, instance.pixels)
-    touched |= stamper.apply(dataset)
+    brush = _brush(stored, painted, instance.pixels)
+    touched = _refresh_extremes(dataset, brush, stored, instance.pixels) | stamper.apply(dataset)
     if where is None:
-        out = _rewritten(dataset, brush, stored, instance)
-    else:
-        out = spliced(where, touched, _patched(data, where.span, brush, instance.pixels))
-    writer.write(instance.member.name, out)
-    return brush.count, brush.padding_kept
+        return brush, _rewritten(dataset, brush, stored, instance)
+    return brush, spliced(where, touched, _patched(data, where.span, brush, instance.pixels))
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ import pytest
 
 from fw_gear_hndeface.dicom.archive import ArchiveWriter, open_inputs
 from fw_gear_hndeface.dicom.limits import Limits
+from fw_gear_hndeface.dicom.study import read_contents
 from fw_gear_hndeface.errors import InputError
 from tests.dicom.build import LIMITS, tar_of, zip_of
 
@@ -183,6 +184,29 @@ def test_a_member_that_holds_more_than_it_declares_is_refused(tmp_path: Path) ->
     data[entry + 24 : entry + 28] = (1000).to_bytes(4, "little")
     path.write_bytes(data)
     refuse(path, tmp_path, "not what the archive declares")
+
+
+def test_a_table_that_points_nowhere_is_refused(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "x.zip", {"f": b"1" * 400, "g": b"2" * 400})
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 42 : entry + 46] = (9).to_bytes(4, "little")
+    path.write_bytes(data)
+    refuse(path, tmp_path, "points to no file")
+    whole = zip_of(path, {"f": b"1" * 400, "g": b"2" * 400}).read_bytes()
+    path.write_bytes(whole[:30] + whole[37:])
+    refuse(path, tmp_path, "points to no file")
+
+
+def test_a_member_declared_longer_than_it_is_does_not_hang(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "x.zip", {"f": b"\0" * 128 + b"DICM" + b"\2\0\0\0UL" + b"\0" * 400})
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 24 : entry + 28] = (90_000_000).to_bytes(4, "little")
+    path.write_bytes(data)
+    limits = replace(LIMITS, ratio=10**9)
+    with open_inputs([path], limits, tmp_path) as archive, pytest.raises(InputError):
+        read_contents(archive)
 
 
 def test_unknown_archives_are_named(tmp_path: Path) -> None:

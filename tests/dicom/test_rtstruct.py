@@ -132,6 +132,13 @@ def test_a_structure_set_cut_short_is_refused(tmp_path: Path, length: int, undef
         read_rois(series)
 
 
+def test_a_damaged_structure_set_is_refused_in_words(tmp_path: Path) -> None:
+    data = encoded(structure_set(("A", "", [contour(SQUARE)]))).replace(b"\x06\x30\x42\x00CS", b"\x06\x30\x42\x00CX")
+    (series,) = contents_of(tmp_path, {"rs": data}).series
+    with pytest.raises(DicomError, match="damaged"):
+        read_rois(series)
+
+
 @pytest.mark.parametrize(
     ("name", "folded"),
     [

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
@@ -16,7 +19,18 @@ from fw_gear_hndeface.dicom.headers import read_instance
 from fw_gear_hndeface.dicom.series import read_stacks
 from fw_gear_hndeface.dicom.study import SeriesKind, already_defaced
 from fw_gear_hndeface.errors import DicomError, GeometryError, InputError
-from tests.dicom.build import contents_of, ct_series, encoded, files, opened, stack_of, transcoded
+from tests.dicom.build import (
+    contents_of,
+    ct_series,
+    encoded,
+    files,
+    opened,
+    plan_on,
+    random_stored,
+    stack_of,
+    transcoded,
+    written,
+)
 
 JUNK = {
     ".DS_Store": b"\0\0\0\1Bud1" + b"\0" * 200,
@@ -167,6 +181,31 @@ def test_a_header_longer_than_the_first_look_is_read_on(tmp_path: Path) -> None:
     (series,) = contents_of(tmp_path, files(ct_series(change=grow))).series
     assert series.instances[0].plane is not None
     assert series.instances[0].pixels.rows == 23
+
+
+def test_a_slice_with_radiotherapy_attributes_is_read_to_its_pixels(tmp_path: Path) -> None:
+    def plan(_: int, ds: FileDataset) -> None:
+        ds.add_new(0x300A0002, "SH", "plan")
+
+    (series,) = contents_of(tmp_path, files(ct_series(change=plan))).series
+    assert len(series.instances) == 11
+    assert series.instances[0].pixel_span is not None
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_bytes_are_read_or_refused_in_words(tmp_path: Path, data: st.DataObject) -> None:
+    named = files(ct_series(random_stored(shape=(4, 9, 7))))
+    name = data.draw(st.sampled_from(list(named)))
+    spoiled = bytearray(named[name])
+    for at in data.draw(st.lists(st.integers(132, len(spoiled) - 1), min_size=1, max_size=8)):
+        spoiled[at] = data.draw(st.integers(0, 255))
+    named[name] = bytes(spoiled)
+    with suppress(InputError):
+        for series in contents_of(tmp_path, named).series:
+            if series.kind is SeriesKind.CT:
+                for stack in read_stacks(series):
+                    written(tmp_path, stack, plan_on(stack, np.ones(stack.volume.grid.shape, np.bool_)))
 
 
 def test_headers_are_read_without_the_pixels(tmp_path: Path) -> None:

@@ -72,7 +72,11 @@ def read_stacks(series: Series) -> tuple[Stack, ...]:
     sets = distinct_places(series)
     several = len(sets.parts) > 1
     return tuple(
-        _stack(replace(series, label=f"{series.label}, stack {number}") if several else series, part, sets.findings)
+        _stack(
+            replace(series, label=f"{series.label}, stack {number}") if several else series,
+            part,
+            sets.findings if number == 1 else (),
+        )
         for number, part in enumerate(sets.parts, start=1)
     )
 

@@ -24,6 +24,8 @@ JAW_DEPTH_MM = 24.0
 GAP_MM = 45.0
 #: Front bone may step back by this much from slice to slice; from chin to hyoid it steps back farther.
 STEP_BACK_MM = 14.0
+#: Across a gap the front may recede with the slope of a receding jaw, less than that from jaw to hyoid.
+SLOPE = 0.4
 #: A nose stands at least this far before the upper lip 14 mm below its tip.
 NOSE_MM = 8.0
 SIGMA_MM = 7.0
@@ -82,7 +84,7 @@ def find_chin(profile: Profile) -> int | None:
     for row in range(len(profile.z)):
         depth = profile.bone[row] - profile.skin[row]
         jaw = np.isfinite(depth) and depth < JAW_DEPTH_MM
-        if jaw and last is not None and profile.bone[row] - profile.bone[last] > STEP_BACK_MM:
+        if jaw and last is not None and profile.bone[row] - profile.bone[last] > STEP_BACK_MM + SLOPE * gap:
             break
         if jaw:
             last, gap = row, 0.0

@@ -72,10 +72,11 @@ def propose(scene: Scene) -> Proposal:
     face = read_face(scene, shape)
     core, hull = zones(face.rays, scene, shape)
     new = new_surface(face, core, hull, scene, shape)
-    zone = hull & face.seen
     ring = hull & ~core & face.seen
-    texture = measure_texture(face.head, face.rays, face.skin, ring if ring.any() else zone)
-    return resurface(scene.scan, Surfacing(face.rays, face.skin, new, zone), texture, seed=scene.seed, method=METHOD.name)
+    texture = measure_texture(face.head, face.rays, face.skin, ring if ring.any() else hull & face.seen)
+    return resurface(
+        scene.scan, Surfacing(face.rays, face.skin, new, hull, face.seen), texture, seed=scene.seed, method=METHOD.name
+    )
 
 
 def read_face(scene: Scene, shape: Shape) -> Face:
@@ -86,13 +87,19 @@ def read_face(scene: Scene, shape: Shape) -> Face:
     body = ndimage.binary_dilation(resample_mask(scene.body, rays.grid).array, iterations=2)
     head = Volume(rays.grid, np.where(body, raw.array, AIR_HU).astype(np.float32))
     skin = first_crossing(rays, head, SKIN_HU)
-    seen = np.isfinite(skin)
+    seen = np.isfinite(skin) & (skin < _deepest_face(rays, scale))
     bone = Mask(rays.grid, _large(head.array > shape.bone_hu, 1000), "bone")
     fronts = [
         first_inside(rays, bone) - shape.bone_margin_mm * scale,
         first_inside(rays, resample_mask(scene.keep, rays.grid)) - shape.keep_margin_mm * scale,
     ]
-    return Face(rays, raw, fill_nearest(skin), seen, np.minimum(*fronts))
+    return Face(rays, raw, fill_nearest(np.where(seen, skin, np.nan)), seen, np.minimum(*fronts))
+
+
+def _deepest_face(rays: Rays, scale: float) -> Map:
+    """How deep skin can lie and still be face: behind that, a ray passed over the cut end of the scan into neck or spine."""
+    x = np.abs(rays.low[0] + rays.pixel_mm * np.arange(rays.shape[1]))
+    return np.broadcast_to(scale * 50.0 + np.maximum(x - 35.0 * scale, 0.0), rays.shape)
 
 
 def _large(array: NDArray[np.bool_], voxels: int) -> NDArray[np.bool_]:

@@ -27,12 +27,20 @@ CAVITY_HU = -250.0
 
 @dataclass(frozen=True, eq=False)
 class Surfacing:
-    """Old and new surface over the face, frame y in mm; `zone` is where the new one holds."""
+    """Old and new surface over the face, frame y in mm.
+
+    Parameters
+    ----------
+    zone : where the new surface holds
+    seen : rays that meet the patient; on the others nothing is added, but what hangs in front of the face (the sliver of a
+        nose in the last slice, a mask shell) is cleared
+    """
 
     rays: Rays
     old: Map
     new: Map
     zone: NDArray[np.bool_]
+    seen: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -132,8 +140,9 @@ def _slice(
     remade = y < old + SHELL_MM + 0.5 * thickness
     cap = max(CAP_MM, 1.5 * thickness + 2.0)  # a cap of one coarse voxel is a hole once the scan is smoothed
     behind = np.where(remade, tissue, solid)
-    share = np.clip((y - new) / thickness + 0.5, 0.0, 1.0)
-    front = (y > np.minimum(new, old) - CLEAR_MM) | (hu > NOT_AIR_HU)
+    seen = rays.lookup(surfacing.seen.astype(np.float64), x, z) >= 0.5
+    share = np.where(seen, np.clip((y - new) / thickness + 0.5, 0.0, 1.0), 0.0)
+    front = ((y > np.minimum(new, old) - CLEAR_MM) & seen) | ((hu > NOT_AIR_HU) & (y < np.maximum(new, old) + CAP_MM))
     cavity = (hu <= CAVITY_HU) & (y < new + cap)
     planned = zone & np.where(share <= 0.0, front, (share < 1.0) | remade | cavity)
     value = air * (1.0 - share) + behind * share

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,15 +20,15 @@ from fw_gear_hndeface.ops.head import HeadScan, head_windows
 from fw_gear_hndeface.ops.polygons import rasterise
 from fw_gear_hndeface.ops.render import Pose, Surface
 from fw_gear_hndeface.ops.skin import SKIN_HU
-from fw_gear_hndeface.privacy.check import Assessment, assess, likenesses
+from fw_gear_hndeface.privacy.check import STRANGER_SHARE, Assessment, View, assess, likenesses
 from fw_gear_hndeface.privacy.views import face_surface, pictures
 from fw_gear_hndeface.protect import Subject, keep
 from fw_gear_hndeface.settings import Settings
 from fw_gear_hndeface.verify import Cost, RoiCost, roi_costs, verify
 
 Stage = Callable[[str, float], AbstractContextManager[None]]
-#: How strongly the method works on the first try and, where the result could be matched, on the second.
-STRENGTHS = (1.0, 1.5)
+#: How strongly the method works on the first try and, while the result comes near the original, on the next ones.
+STRENGTHS = (1.0, 1.2, 1.5)
 TURNTABLE_DEG = (-60.0, -30.0, 0.0, 30.0, 60.0)
 
 
@@ -88,6 +88,19 @@ class Defaced:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class _Attempt:
+    """One try of the method: the plan, the scan it makes, and what verification and the recogniser say of it."""
+
+    strength: float
+    proposal: Proposal
+    plan: Plan
+    after: Volume
+    cost: Cost
+    surface: Surface
+    assessment: Assessment
+
+
 def deface_case(case: Case, settings: Settings, seed: int, stage: Stage) -> Defaced | None:
     """A verified plan for the face in a volume; None where no face is in view.
 
@@ -98,53 +111,60 @@ def deface_case(case: Case, settings: Settings, seed: int, stage: Stage) -> Defa
     ProtectionError
         A target lies in the zone and `targets=refuse`.
     VerificationError, PrivacyError
-        The result broke a promise, or can still be matched after the second try.
+        The result broke a promise, or can still be matched after the last try.
     """
     with stage("locate", 0.2):
         found = locate(case, settings)
     if found is None:
         return None
     head, face = found
-    method = REGISTRY[settings.method]
     with stage("protect", 0.35):
         kept = protect(case, head, face, settings)
+    scene = Scene(case.scan, head.body, kept, face.landmarks, face.frame, seed, fill=settings.fill)
+    best = _best_attempt(case.label, scene, settings, stage)
+    findings = [*face.findings, *_exposed(case, best.proposal, best.plan, settings)]
+    if best.strength != STRENGTHS[0]:
+        text = f"The first try came near the original; the one at strength {best.strength:g} was taken."
+        findings.append(Finding(Level.INFO, "stronger_try", text, case.label))
+    with stage("verify", 0.75):
+        costs = roi_costs(case.scan, best.after, case.rois)
+    return Defaced(face, best.plan, best.cost, costs, best.assessment, best.strength, _turntable(best.surface), tuple(findings))
+
+
+def _best_attempt(label: str, scene: Scene, settings: Settings, stage: Stage) -> _Attempt:
+    """The first try that is as far from the original as strangers usually are, else the farthest of all tries."""
     with stage("privacy", 0.4):
-        original = face_surface(case.scan, [head.body], face.frame, SKIN_HU)
-        known = likenesses(original)
-    for attempt, strength in enumerate(STRENGTHS):
-        scene = Scene(
-            case.scan,
-            head.body,
-            kept,
-            face.landmarks,
-            face.frame,
-            seed + attempt,
-            strength,
-            settings.ears == "flatten",
-            settings.fill,
-        )
-        with stage("change", 0.5):
-            proposal = method.propose(scene)
-            plan = proposal.without(kept)
-            after = plan.apply(case.scan)
-        with stage("verify", 0.6):
-            cost = verify(case.scan, after, plan, face.frame, method.bounds)
-        with stage("privacy", 0.7):
-            surface = face_surface(after, [head.body, plan.change], face.frame, SKIN_HU)
-            assessment = assess(original, surface, known)
-        if assessment.passed:
+        known = likenesses(face_surface(scene.scan, [scene.body], scene.frame, SKIN_HU))
+    best: _Attempt | None = None
+    for number, strength in enumerate(STRENGTHS):
+        tried = _attempt(replace(scene, seed=scene.seed + number, strength=strength), settings.method, known, stage)
+        if best is None or tried.assessment.stranger_share > best.assessment.stranger_share:
+            best = tried
+        if best.assessment.is_clear:
             break
-    if not assessment.passed and settings.privacy == "enforce":
+    if best is None:
+        raise ValueError("no strength to try")
+    if not best.assessment.passed and settings.privacy == "enforce":
         raise PrivacyError(
-            f"{case.label}: the result is nearer to the original than strangers are (share of strangers as near "
-            f"{assessment.stranger_share:.3f}, required 0.05). No image was written; try another method or privacy=report."
+            f"{label}: the result is nearer to the original than strangers are (share of strangers as near "
+            f"{best.assessment.stranger_share:.3f}, required {STRANGER_SHARE:g}). No image was written; try another method "
+            "or privacy=report."
         )
-    findings = [*face.findings, *_exposed(case, proposal, plan, settings)]
-    if strength != STRENGTHS[0]:
-        findings.append(Finding(Level.INFO, "second_try", "The first try could be matched; a stronger one was taken."))
-    return Defaced(
-        face, plan, cost, roi_costs(case.scan, after, case.rois), assessment, strength, _turntable(surface), tuple(findings)
-    )
+    return best
+
+
+def _attempt(scene: Scene, name: str, known: Sequence[View], stage: Stage) -> _Attempt:
+    method = REGISTRY[name]
+    with stage("change", 0.5):
+        proposal = method.propose(scene)
+        plan = proposal.without(scene.keep)
+        after = plan.apply(scene.scan)
+    with stage("verify", 0.6):
+        cost = verify(scene.scan, after, plan, scene.frame, method.bounds)
+    with stage("privacy", 0.7):
+        surface = face_surface(after, [scene.body, plan.change], scene.frame, SKIN_HU)
+        assessment = assess(known, surface)
+    return _Attempt(scene.strength, proposal, plan, after, cost, surface, assessment)
 
 
 def locate(case: Case, settings: Settings) -> tuple[HeadScan, Face] | None:

@@ -35,7 +35,6 @@ class Settings:
         "Where facial landmarks come from: auto takes every source that can speak.",
         choices=("auto", *LANDMARK_SOURCES),
     )
-    ears: str = _option("flatten", "Whether the ear rims are changed too.", choices=("keep", "flatten"))
     fill: str = _option(
         "auto",
         "What takes the face's place in methods that leave it open: auto as the method does, face for tissue like the "

@@ -21,7 +21,6 @@ class Scene:
     landmarks, frame : where the face is
     seed : of everything random
     strength : 1 by default; a second try after a failed privacy check asks for more
-    ears : whether the ears are changed too
     fill : what takes the face's place where a method leaves that open: auto, face, air, or a number of HU
     """
 
@@ -32,7 +31,6 @@ class Scene:
     frame: HeadFrame
     seed: int
     strength: float = 1.0
-    ears: bool = True
     fill: str = "auto"
 
 

@@ -24,6 +24,11 @@ from fw_gear_hndeface.privacy.views import pictures
 POSES = tuple(Pose(pitch, yaw) for pitch in (-20.0, 0.0) for yaw in (-22.0, 0.0, 22.0))
 #: Share of stranger pairs that must be at least as near as the result is to its original.
 STRANGER_SHARE = 0.05
+#: Share from which on no further try is made: the result is as far from its original as strangers usually are.
+CLEAR_SHARE = 0.25
+
+#: One picture of a head and the face found in it.
+View = tuple[Picture, Likeness | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +56,11 @@ class Assessment:
     def passed(self) -> bool:
         """Whether the result is no nearer to its original than strangers are. True where no face was there to match."""
         return self.views == 0 or self.stranger_share >= STRANGER_SHARE
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether another try would gain nothing worth its time."""
+        return self.views == 0 or self.stranger_share >= CLEAR_SHARE
 
     def measures(self) -> dict[str, Any]:
         """Plain data for the report."""
@@ -82,19 +92,20 @@ def gallery() -> NDArray[np.float32]:
         return np.asarray(data["embeddings"], dtype=np.float32)
 
 
-def likenesses(surface: Surface) -> list[tuple[Picture, Likeness | None]]:
+def likenesses(surface: Surface) -> list[View]:
     """Each view of a surface with the face found in it."""
     return [(picture, find_face(picture.grey)) for picture in pictures(surface, POSES)]
 
 
-def assess(before: Surface, after: Surface, known: Sequence[tuple[Picture, Likeness | None]] | None = None) -> Assessment:
+def assess(before: Sequence[View], after: Surface) -> Assessment:
     """How near the result is to its original, against how near strangers are to each other.
 
     Parameters
     ----------
-    known : `likenesses(before)` when the caller has them already.
+    before : `likenesses` of the original's surface
+    after : the result's surface
     """
-    originals = [face for _, face in (known if known is not None else likenesses(before))]
+    originals = [face for _, face in before]
     results = likenesses(after)
     used = [n for n, face in enumerate(originals) if face is not None and n < len(results)]
     distances = np.array([_distance(originals[n], *results[n]) for n in used])

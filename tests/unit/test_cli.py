@@ -57,10 +57,10 @@ def test_run_passes_inputs_settings_and_key_on_and_publishes(tmp_path: Path, mon
     monkeypatch.setenv("HNDEFACE_KEY_FILE", str(key))
     output = tmp_path / "new" / "out"
     arguments = ["run", "a.dicom.zip", "b.dcm", "-o", str(output), "--method", "membrane"]
-    assert cli.main([*arguments, "--set", "ears=keep", "--set", "organ-margin-mm = 2.5"]) == 0
+    assert cli.main([*arguments, "--set", "image_type=keep", "--set", "organ-margin-mm = 2.5"]) == 0
     assert calls[0]["inputs"] == [Path("a.dicom.zip"), Path("b.dcm")]
     assert calls[0]["stem"] == "a"
-    assert (calls[0]["settings"].ears, calls[0]["settings"].organ_margin_mm) == ("keep", 2.5)
+    assert (calls[0]["settings"].image_type, calls[0]["settings"].organ_margin_mm) == ("keep", 2.5)
     assert calls[0]["key"] == b"0123456789abcdef0123"
     assert {path.name for path in output.iterdir()} == {"a_hndeface.qa.html", "a_hndeface.dicom.zip"}
     assert not calls[0]["work"].exists(), "the work folder holds images and must go"
@@ -130,9 +130,9 @@ def test_an_unforeseen_failure_is_one_sentence_without_its_text(
         ["run"],
         ["run", "a.zip"],
         ["run", "a.zip", "-o"],
-        ["run", "a.zip", "-o", "OUT", "--set", "ears"],
+        ["run", "a.zip", "-o", "OUT", "--set", "image_type"],
         ["run", "a.zip", "-o", "OUT", "--set", "colour=red"],
-        ["run", "a.zip", "-o", "OUT", "--set", "ears=pointed"],
+        ["run", "a.zip", "-o", "OUT", "--set", "image_type=pointed"],
         ["run", "a.zip", "-o", "OUT", "--set", "seed=1.5"],
         ["run", "a.zip", "-o", "OUT", "--method", "scissors"],
         ["run", "a.zip", "-o", "OUT", "--fast"],

@@ -303,14 +303,14 @@ def test_defaults_come_from_the_manifest_under_the_options_of_the_job(tmp_path: 
     calls = staged_run(monkeypatch, Verdict.DEFACED)
     manifest = json.loads((REPOSITORY / "manifest.json").read_text())
     manifest["config"]["organ_margin_mm"]["default"] = 4.0
-    manifest["config"]["ears"]["default"] = "flatten"
-    folder = job(tmp_path, config={"ears": "keep", "landmarks": None})
+    manifest["config"]["image_type"]["default"] = "derived"
+    folder = job(tmp_path, config={"image_type": "keep", "landmarks": None})
     (folder / "manifest.json").write_text(json.dumps(manifest))
     assert run(folder) == 0
     settings = calls[0][2]
-    assert (settings.organ_margin_mm, settings.ears, settings.landmarks) == (4.0, "keep", "auto")
+    assert (settings.organ_margin_mm, settings.image_type, settings.landmarks) == (4.0, "keep", "auto")
     used = files_of(tmp_path)["CT info 1.dicom.zip"]["info"]["qc"]["hndeface"]["job_info"]["config"]
-    assert (used["organ_margin_mm"], used["ears"]) == (4.0, "keep")
+    assert (used["organ_margin_mm"], used["image_type"]) == (4.0, "keep")
 
 
 @pytest.mark.parametrize("config", [{"method": "scissors"}, {"colour": "red"}, {"tag": ""}, {"tag": "a,b"}, {"seed": -1}])

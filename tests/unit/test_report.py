@@ -66,7 +66,7 @@ def test_the_record_follows_the_published_schema(tmp_path: Path, verdict: Verdic
 
 
 def test_the_keys_relied_on_from_outside_hold_what_was_measured(tmp_path: Path) -> None:
-    record, _ = write_report(result(), folder=tmp_path, stem="case", settings=Settings(ears="keep"), figures={})
+    record, _ = write_report(result(), folder=tmp_path, stem="case", settings=Settings(image_type="keep"), figures={})
     data = json.loads(record.read_text(encoding="utf-8"))
     assert data["method"] == "membrane"
     assert data["landmarks"]["nose_tip"] == {"lps_mm": [1.25, -94.5, 12.0], "sigma_mm": 2.5, "source": "rendered_face"}
@@ -80,7 +80,7 @@ def test_the_keys_relied_on_from_outside_hold_what_was_measured(tmp_path: Path) 
     }
     assert data["objects"][1] == {"modality": "RTDOSE", "fate": "left out"}
     assert data["seconds"] == {"read": 1.5, "change": 2.25}
-    assert data["settings"]["ears"] == "keep"
+    assert data["settings"]["image_type"] == "keep"
     assert data["versions"]["numpy"] == np.__version__
 
 

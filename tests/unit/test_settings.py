@@ -26,7 +26,7 @@ def test_defaults_are_valid_and_frozen() -> None:
 @pytest.mark.parametrize(
     ("name", "given", "value"),
     [
-        ("ears", "keep", "keep"),
+        ("image_type", "keep", "keep"),
         ("fill", "air", "air"),
         ("fill", "-120", "-120"),
         ("organ_margin_mm", "2.5", 2.5),
@@ -49,11 +49,11 @@ def test_text_and_json_values_are_converted(name: str, given: Any, value: Any) -
     ("name", "given", "words"),
     [
         ("colour", "red", "is no setting"),
-        ("ears", "pointed", "expected one of keep, flatten"),
+        ("image_type", "pointed", "expected one of derived, keep"),
         ("fill", "tissue", "expected auto, face, air, or HU"),
         ("fill", "-1025", "expected auto, face, air, or HU"),
         ("fill", "3072", "expected auto, face, air, or HU"),
-        ("ears", 1, "expected str"),
+        ("image_type", 1, "expected str"),
         ("organ_margin_mm", 30.5, "expected 0.0 to 30.0"),
         ("organ_margin_mm", -0.1, "expected 0.0 to 30.0"),
         ("organ_margin_mm", "wide", "expected float"),

@@ -29,6 +29,10 @@ from fw_gear_hndeface.verify import Cost, RoiCost, roi_costs, verify
 Stage = Callable[[str, float], AbstractContextManager[None]]
 #: How strongly the method works on the first try and, while the result comes near the original, on the next ones.
 STRENGTHS = (1.0, 1.2, 1.5)
+#: A region that covers more of the head than this is its outline; the brain, the largest organ, covers less than half.
+MOST_ORGAN_SHARE = 0.8
+#: No outline of a head is narrower than this from side to side or from front to back, mm.
+LEAST_OUTLINE_MM = 90.0
 TURNTABLE_DEG = (-60.0, -30.0, 0.0, 30.0, 60.0)
 
 
@@ -118,11 +122,12 @@ def deface_case(case: Case, settings: Settings, seed: int, stage: Stage) -> Defa
     if found is None:
         return None
     head, face = found
+    case, outlines = _without_outlines(case, head)
     with stage("protect", 0.35):
         kept = protect(case, head, face, settings)
     scene = Scene(case.scan, head.body, kept, face.landmarks, face.frame, seed, fill=settings.fill)
     best = _best_attempt(case.label, scene, settings, stage)
-    findings = [*face.findings, *_exposed(case, best.proposal, best.plan, settings)]
+    findings = [*outlines, *face.findings, *_exposed(case, best.proposal, best.plan, settings)]
     if best.strength != STRENGTHS[0]:
         text = f"The first try came near the original; the one at strength {best.strength:g} was taken."
         findings.append(Finding(Level.INFO, "stronger_try", text, case.label))
@@ -205,6 +210,29 @@ def protect(case: Case, head: HeadScan, face: Face, settings: Settings) -> Mask:
     if case.padding is not None:
         kept |= case.padding.array
     return Mask(case.scan.grid, kept, "kept")
+
+
+def _without_outlines(case: Case, head: HeadScan) -> tuple[Case, list[Finding]]:
+    """The case with regions that hold nearly the whole head taken as outlines, whatever their names say.
+
+    Kept as an organ, an outline under an unusual name would forbid every change.
+    """
+    rois, findings = [], []
+    for roi in case.rois:
+        if roi.kind in (RoiKind.ORGAN, RoiKind.NODE) and _holds(roi, head):
+            text = f"ROI {roi.number} holds nearly the whole head: it is taken for the patient's outline and protects nothing."
+            findings.append(Finding(Level.WARNING, "outline_by_shape", text, case.label))
+            roi = replace(roi, kind=RoiKind.EXTERNAL)
+        rois.append(roi)
+    return replace(case, rois=tuple(rois)), findings
+
+
+def _holds(roi: Roi, head: HeadScan) -> bool:
+    """Whether a region covers most of the body in the head window; small regions are told by their size alone."""
+    if not roi.contours_mm or np.any(np.ptp(np.concatenate(roi.contours_mm), axis=0)[:2] < LEAST_OUTLINE_MM):
+        return False
+    inside = rasterise(roi, head.body.grid).array & head.body.array
+    return bool(np.count_nonzero(inside) > MOST_ORGAN_SHARE * head.body.count)
 
 
 def _face_box(scan: Volume, face: Face, reach_mm: float) -> Box | None:

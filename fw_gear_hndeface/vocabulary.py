@@ -11,20 +11,18 @@ LANDMARK_NAMES: tuple[str, ...] = (
 )  # fmt: skip
 
 #: What a drawn region is (values of `model.RoiKind`): regular expressions on the folded ROI name (lower case, accents and
-#: punctuation to single blanks); the first hit decides.
+#: punctuation to single blanks). The word that comes first in the name decides: "PTV ring" is a target, "ring PTV" a helper,
+#: "skin minus PTV" an outline. Anything that no rule names is an organ: an unknown contour is kept, not cut.
 ROI_RULES: tuple[tuple[str, str], ...] = (
-    (r"\b(couch|table|tisch|support|headrest|rest|immobili|baseplate|rail)", "support"),
-    (r"\b(mask|thermoplast|bolus|air|bite|shell|marker|fiducial|wire|bb)\b", "support"),
-    (
-        r"\b(external|body|skin|outline|outer contour|patient|aussenkontur|korper|koerper|peau|contour externe|cuerpo|piel)\b",
-        "external",
-    ),
+    (r"\b(couch|couchsurface|couchinterior|table|tisch|support|head ?rest|immobili[sz]ation|base ?plate|rails?)\b", "support"),
+    (r"\b(mask|thermoplast\w*|bolus|air|bite ?block|shell|marker|fiducials?|wire|bb)\b", "support"),
+    (r"^(z )?(external|body|skin|outline|outer contour|patient|contour externe|peau|cuerpo|piel)\b", "external"),
+    (r"^(z )?(aussenkontur|korper\w*|koerper\w*|haut|huid)\b", "external"),
     (r"(ptv|ctv|gtv|itv|\btv\b|target|tumou?r|boost|zielvolumen)", "target"),
     (r"\b(ln|lns|ganglion|node|nodes|nodal|lymph\w*|level|neck (left|right|l|r)|lk|lv [ivx]+)\b", "node"),
     (r"\b(eye|eyes|globe|eyeball|orbit|lens|cornea|auge|linse|oeil|cristallin|ojo|cristalino|bulbus|oog)\b", "landmark"),
-    (r"(ring|dose|iso|hot|cold|opt\b|help|hilf|dummy|\bz )", "other"),
+    (r"\b(rings?|dose|isodose|hot ?spot|cold ?spot|help(er)?|hilf\w*|dummy|avoid\w*)\b", "other"),
 )
-"""Anything that no rule names is an organ: an unknown contour is kept, not cut."""
 
 #: Names of the registered methods, the default first; a contract test holds them against `methods.REGISTRY`.
 METHOD_NAMES: tuple[str, ...] = ("membrane",)

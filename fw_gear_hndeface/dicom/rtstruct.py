@@ -78,14 +78,14 @@ def _regions(dataset: Dataset, default_frame: str) -> list[tuple[str, Roi, int]]
 
 
 def roi_kind(name: str, interpreted_type: str = "") -> RoiKind:
-    """What a region is, by its RTROIInterpretedType and the vocabulary's rules on its folded name; an organ by default."""
+    """What a region is, by its RTROIInterpretedType and the rule whose word comes first in its folded name; else an organ."""
     interpreted = interpreted_type.strip().upper()
     if interpreted in _TYPE_FIRST:
         return _TYPE_FIRST[interpreted]
     folded = fold(name)
-    for pattern, kind in ROI_RULES:
-        if re.search(pattern, folded):
-            return RoiKind(kind)
+    hits = [(found.start(), rank) for rank, (pattern, _) in enumerate(ROI_RULES) if (found := re.search(pattern, folded))]
+    if hits:
+        return RoiKind(ROI_RULES[min(hits)[1]][1])
     return _TYPE_LAST.get(interpreted, RoiKind.ORGAN)
 
 

@@ -171,6 +171,13 @@ def test_names_fold_to_plain_words(name: str, folded: str) -> None:
         ("左耳下腺", "", RoiKind.ORGAN),
         ("Parotid_L", "ORGAN", RoiKind.ORGAN),
         ("", "", RoiKind.ORGAN),
+        ("Vertebral body C3", "", RoiKind.ORGAN),
+        ("Opt Nerve L", "", RoiKind.ORGAN),
+        ("Hamstring", "", RoiKind.ORGAN),
+        ("Airway", "", RoiKind.ORGAN),
+        ("Skin-PTV", "", RoiKind.EXTERNAL),
+        ("PTV70 minus skin", "", RoiKind.TARGET),
+        ("Ring PTV", "", RoiKind.OTHER),
     ],
 )
 def test_kinds_follow_the_type_then_the_name(name: str, interpreted: str, kind: RoiKind) -> None:

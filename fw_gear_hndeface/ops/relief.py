@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,9 +38,25 @@ class Rays:
 
     def lookup(self, field: Map, x: Float, z: Float) -> Float:
         """A map's values at frame positions by linear interpolation; the rim's value outside."""
-        row, column = self.pixels(x, z)
-        values = ndimage.map_coordinates(field, [np.ravel(row), np.ravel(column)], order=1, mode="nearest")
-        return np.asarray(values).reshape(np.shape(x))
+        return self.lookup_all((field,), x, z)[0]
+
+    def lookup_all(self, fields: Sequence[Map], x: Float, z: Float) -> list[Float]:
+        """The values of several maps at the same frame positions: places and weights are worked out once for all of them."""
+        rows, columns = self.shape
+        row, column = (np.clip(at, 0.0, n - 1) for at, n in zip(self.pixels(x, z), self.shape, strict=True))
+        above, beside = (
+            np.minimum(row.astype(np.intp), max(rows - 2, 0)),
+            np.minimum(column.astype(np.intp), max(columns - 2, 0)),
+        )
+        at, down, across = above * columns + beside, columns * (rows > 1), int(columns > 1)
+        row, column = row - above, column - beside
+        out = []
+        for field in fields:
+            flat = np.ravel(field)
+            upper = flat[at] * (1.0 - column) + flat[at + across] * column
+            lower = flat[at + down] * (1.0 - column) + flat[at + down + across] * column
+            out.append(np.asarray(upper * (1.0 - row) + lower * row))
+        return out
 
     def depth(self, index: Map) -> Map:
         """Frame y in mm of fractional j indices."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from scipy import ndimage
 
 from fw_gear_hndeface.model import Float, Grid, Mask, Proposal, Volume
 from fw_gear_hndeface.ops.boxes import Box, points_box
+from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.ops.relief import Map, Rays
 
 #: Air in front of both surfaces is made anew over this depth: the old skin's blur reaches that far.
@@ -23,6 +26,8 @@ NOT_AIR_HU = -850.0
 EMPTY: Box = (slice(0, 0), slice(0, 0), slice(0, 0))
 #: Below this a voxel behind the new surface is a cavity, not tissue.
 CAVITY_HU = -250.0
+#: Candidates are found by blocks of this many pixels a side.
+BLOCK = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +89,9 @@ def resurface(scan: Volume, surfacing: Surfacing, texture: Texture, *, seed: int
     Proposal on the scan's grid; voxels whose value would not change by half a HU are left out.
     """
     box = _box(scan.grid, surfacing)
-    near = scan.crop(box)
-    value = _values(near, surfacing, texture, np.random.default_rng(seed))
-    change = np.isfinite(value) & (np.abs(np.nan_to_num(value) - near.array) > 0.5)
     whole = np.zeros(scan.grid.shape, dtype=np.bool_)
-    whole[box] = change
-    return Proposal(Mask(scan.grid, whole, f"{method} zone"), value[change], method)
+    values = _fill(scan.crop(box), surfacing, texture, np.random.default_rng(seed), whole[box])
+    return Proposal(Mask(scan.grid, whole, f"{method} zone"), values, method)
 
 
 def _box(grid: Grid, surfacing: Surfacing) -> Box:
@@ -106,44 +108,130 @@ def _box(grid: Grid, surfacing: Surfacing) -> Box:
     return points_box([rays.frame.to_patient(ends)], grid) or EMPTY
 
 
-def _values(near: Volume, surfacing: Surfacing, texture: Texture, rng: np.random.Generator) -> NDArray[np.float32]:
-    """New HU per voxel of the box, NaN where nothing is planned; slice by slice to bound the memory."""
-    tissue, air = _noise(near.grid, texture, rng)
-    out = np.full(near.grid.shape, np.nan, dtype=np.float32)
-    plane = np.indices(near.grid.shape[1:]).reshape(2, -1).T
-    thickness = float(np.linalg.norm(surfacing.rays.frame.axes[1] @ near.grid.affine[:3, :3]))
-    for k in range(near.grid.shape[0]):
-        points = near.grid.to_patient(np.column_stack([np.full(len(plane), k), plane]))
-        position = surfacing.rays.frame.to_frame(points).reshape(*near.grid.shape[1:], 3)
-        out[k] = _slice(near.array[k].astype(np.float32), position, surfacing, thickness, (tissue[k], air[k]))
-    return out
-
-
-def _noise(grid: Grid, texture: Texture, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Tissue and air, each with the deviation of its neighbourhood; reconstruction kernels correlate neighbouring voxels."""
-    white = rng.standard_normal(grid.shape, dtype=np.float32)
-    fine = ndimage.gaussian_filter(white, 0.7)
-    fine /= max(float(fine.std()), 1e-6)
-    air = texture.air_hu + texture.air_sd * rng.standard_normal(grid.shape, dtype=np.float32)
-    return texture.tissue_hu + texture.tissue_sd * fine, np.maximum(air, -1024.0)
-
-
-def _slice(
-    hu: NDArray[np.float32], position: Float, surfacing: Surfacing, thickness: float, fill: tuple[Map, Map]
+def _fill(
+    near: Volume, surfacing: Surfacing, texture: Texture, rng: np.random.Generator, change: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """One slice of new values. `position` (J, I, 3) frame mm, `thickness` of a voxel along the rays in mm."""
-    rays, (x, y, z) = surfacing.rays, np.moveaxis(position, -1, 0)
-    zone = rays.lookup(surfacing.zone.astype(np.float64), x, z) >= 0.5
-    new, old = rays.lookup(surfacing.new, x, z), rays.lookup(surfacing.old, x, z)
+    """New HU in C order; sets `change` where they go. Slice by slice, and only where a value may be planned."""
+    reach, place = _Reach.of(near.grid, surfacing), _Place.of(near.grid, surfacing.rays.frame)
+    values = [np.zeros(0, dtype=np.float32)]
+    noise = _tissue_noise(near.grid.shape, rng)
+    for k, fine in enumerate(noise):
+        hu = near.array[k]
+        at = np.flatnonzero(reach.candidates(place, k, hu))
+        here = hu.ravel()[at].astype(np.float32)
+        tissue = texture.tissue_hu + texture.tissue_sd * fine.ravel()[at]
+        air = texture.air_hu + texture.air_sd * rng.standard_normal(at.size, dtype=np.float32)
+        j, i = np.divmod(at, hu.shape[1])
+        value = _values(here, place.at(k, j, i), surfacing, reach.thickness, (tissue, np.maximum(air, -1024.0)))
+        new = np.isfinite(value) & (np.abs(np.nan_to_num(value) - here) > 0.5)
+        change[k, j[new], i[new]] = True
+        values.append(value[new])
+    return np.concatenate(values)
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where the voxels of a grid lie in the head frame, mm: `start` (3,) and `step` (3, 3), one column per index axis."""
+
+    start: Float
+    step: Float
+
+    @classmethod
+    def of(cls, grid: Grid, frame: HeadFrame) -> _Place:
+        return cls(frame.to_frame(grid.affine[:3, 3]), frame.axes @ grid.affine[:3, :3])
+
+    def at(self, k: Any, j: Any, i: Any) -> tuple[Float, Float, Float]:
+        """Frame x, y and z of voxels, mm; the indices are broadcast."""
+        x, y, z = (o + a * k + b * j + c * i for o, (a, b, c) in zip(self.start, self.step, strict=True))
+        return x, y, z
+
+
+@dataclass(frozen=True, eq=False)
+class _Reach:
+    """Bounds, generous by a block of voxels, of where values can be planned at all: two thirds of the box are neither.
+
+    Parameters
+    ----------
+    front, deepest : frame y in mm; behind `front` every voxel may change, before it only what is no air
+    thickness : of a voxel along the rays, mm
+    """
+
+    rays: Rays
+    front: Map
+    deepest: Map
+    thickness: float
+
+    @classmethod
+    def of(cls, grid: Grid, surfacing: Surfacing) -> _Reach:
+        rays, zone, new, old = surfacing.rays, surfacing.zone, surfacing.new, surfacing.old
+        step = np.abs(rays.frame.axes @ grid.affine[:3, :3])
+        thickness = float(np.linalg.norm(rays.frame.axes[1] @ grid.affine[:3, :3]))
+        slack = step[:, 1:].sum(axis=1) * BLOCK / 2.0
+        size = 2 * int(np.ceil(slack[[0, 2]].max() / rays.pixel_mm)) + 3
+        deepest = np.maximum(np.maximum(new, old) + _cap(thickness), old + SHELL_MM + 0.5 * thickness)
+        front = np.where(zone, np.minimum(new, old) - CLEAR_MM, np.inf)
+        return cls(
+            rays,
+            ndimage.minimum_filter(front, size) - slack[1],
+            ndimage.maximum_filter(np.where(zone, deepest, -np.inf), size) + slack[1],
+            thickness,
+        )
+
+    def candidates(self, place: _Place, k: int, hu: NDArray[Any]) -> NDArray[np.bool_]:
+        """Pixels of a slice that a value may be planned for; decided by blocks."""
+        j, i = (np.arange(0, n, BLOCK) + (BLOCK - 1) / 2 for n in hu.shape)
+        x, y, z = place.at(k, j[:, None], i)
+        row, column = (
+            np.clip(np.rint(at), 0, n - 1).astype(np.intp)
+            for at, n in zip(self.rays.pixels(x, z), self.rays.shape, strict=True)
+        )
+        reached = y < self.deepest[row, column]
+        inner = reached & (y > self.front[row, column])
+        wide, core = (np.kron(a, np.ones((BLOCK, BLOCK), np.bool_))[: hu.shape[0], : hu.shape[1]] for a in (reached, inner))
+        return np.asarray(core | (wide & (hu > NOT_AIR_HU)))
+
+
+def _tissue_noise(shape: tuple[int, int, int], rng: np.random.Generator) -> Iterator[NDArray[np.float32]]:
+    """Slices of unit noise; reconstruction kernels correlate neighbouring voxels, so it is smoothed by 0.7 voxels each way."""
+
+    def plane() -> NDArray[np.float32]:
+        white = rng.standard_normal((shape[1] + 2, shape[2] + 2), dtype=np.float32)
+        rows = white[1:-1] + side * (white[:-2] + white[2:])
+        return np.asarray(rows[:, 1:-1] + side * (rows[:, :-2] + rows[:, 2:]))
+
+    side = np.float32(np.exp(-0.5 / 0.7**2))
+    deviation = np.float32((1.0 + 2.0 * float(side) ** 2) ** 1.5)
+    below, here = plane(), plane()
+    for _ in range(shape[0]):
+        above = plane()
+        yield np.asarray((here + side * (below + above)) / deviation, dtype=np.float32)
+        below, here = here, above
+
+
+def _cap(thickness: float) -> float:
+    """How thick closing tissue must be: a cap of one coarse voxel is a hole once the scan is smoothed."""
+    return max(CAP_MM, 1.5 * thickness + 2.0)
+
+
+def _values(
+    hu: NDArray[np.float32],
+    position: tuple[Float, Float, Float],
+    surfacing: Surfacing,
+    thickness: float,
+    fill: tuple[NDArray[np.float32], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """New values, NaN where nothing is planned. `position` frame x, y, z in mm, `thickness` of a voxel along the rays in mm."""
+    rays, (x, y, z) = surfacing.rays, position
+    fields = (surfacing.zone.astype(np.float64), surfacing.seen.astype(np.float64), surfacing.new, surfacing.old)
+    inside, met, new, old = rays.lookup_all(fields, x, z)
+    zone, seen = inside >= 0.5, met >= 0.5
     tissue, air = fill
     solid = np.where(hu > CAVITY_HU, hu, tissue)
     remade = y < old + SHELL_MM + 0.5 * thickness
-    cap = max(CAP_MM, 1.5 * thickness + 2.0)  # a cap of one coarse voxel is a hole once the scan is smoothed
     behind = np.where(remade, tissue, solid)
-    seen = rays.lookup(surfacing.seen.astype(np.float64), x, z) >= 0.5
     share = np.where(seen, np.clip((y - new) / thickness + 0.5, 0.0, 1.0), 0.0)
     front = ((y > np.minimum(new, old) - CLEAR_MM) & seen) | ((hu > NOT_AIR_HU) & (y < np.maximum(new, old) + CAP_MM))
-    cavity = (hu <= CAVITY_HU) & (y < new + cap)
+    cavity = (hu <= CAVITY_HU) & (y < new + _cap(thickness))
     planned = zone & np.where(share <= 0.0, front, (share < 1.0) | remade | cavity)
     value = air * (1.0 - share) + behind * share
     return np.where(planned, value, np.nan).astype(np.float32)

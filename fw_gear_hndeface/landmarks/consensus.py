@@ -12,9 +12,6 @@ from fw_gear_hndeface.ops.frame import HeadFrame, fit_frame
 from fw_gear_hndeface.ops.head import HeadScan
 from fw_gear_hndeface.vocabulary import CANONICAL_FACE_MM
 
-#: RMS distance from the canonical face beyond which a detection is no face (real faces: 3-9 mm, chance finds: 13 and more).
-MOST_RESIDUAL_MM = 10.5
-SCALES = (0.55, 1.35)
 #: Two sources whose frames lie farther apart than this do not see the same face.
 SAME_FACE_MM = 40.0
 #: A landmark nearer than this to the cut end of the body was fitted to the cut, not to the face.
@@ -84,9 +81,7 @@ def _cut_face(landmarks: Landmarks, frame: HeadFrame, head: HeadScan) -> Face:
 
 def _frame(landmarks: Landmarks) -> HeadFrame | None:
     frame = fit_frame(landmarks)
-    if frame is None or frame.residual_mm > MOST_RESIDUAL_MM or not SCALES[0] <= frame.scale <= SCALES[1]:
-        return None
-    return frame
+    return frame if frame is not None and frame.is_a_face else None
 
 
 def _apart(one: HeadFrame, other: HeadFrame) -> float:

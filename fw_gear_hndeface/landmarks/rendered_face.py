@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from fw_gear_hndeface.landmarks.contract import Evidence, Source, nothing
 from fw_gear_hndeface.landmarks.detector import detect, shape
 from fw_gear_hndeface.model import Float, Landmark, Landmarks
+from fw_gear_hndeface.ops.frame import fit_frame
 from fw_gear_hndeface.ops.render import Pose, Surface, render
 
 #: Viewing angles tried first, the likeliest first: planning scans lie with the chin raised as often as level.
@@ -20,7 +22,7 @@ SURE_SCORE = 0.6
 #: Width of the detector's box on a face, mm: from an infant's to a large adult's.
 BOX_MM = (70.0, 240.0)
 PIXEL_MM = 1.5
-#: From the middle of the lid contour to the centre of the globe, along the viewing direction, mm (adult, measured on heads
+#: From the middle of the lid contour to the centre of the globe, backwards, mm (adult, measured on heads
 #: of known globe centres).
 LID_TO_GLOBE_MM = 15.5
 
@@ -86,7 +88,7 @@ def sight(skin: Surface) -> Sighting | None:
     for poses in (FIRST_POSES, MORE_POSES):
         for pose in poses:
             best = _surer(best, look(skin, pose))
-        if best is not None:
+        if best is not None and best.score >= SURE_SCORE:
             break
     return None if best is None else _surer(best, _frontal(skin, best))
 
@@ -94,7 +96,15 @@ def sight(skin: Surface) -> Sighting | None:
 def _surer(one: Sighting | None, other: Sighting | None) -> Sighting | None:
     if one is None or other is None:
         return one or other
-    return other if other.score > one.score else one
+    return other if _quality(other) > _quality(one) else one
+
+
+def _quality(sighting: Sighting) -> float:
+    """The detector's score, less what speaks against a face: distance from the canonical shape and an unusual size."""
+    frame = fit_frame(_marks(sighting, POINTS, SIGMA_MM))
+    if frame is None:
+        return -np.inf
+    return sighting.score - 0.06 * frame.residual_mm - float(abs(np.log(frame.scale)))
 
 
 def _frontal(skin: Surface, sighting: Sighting) -> Sighting | None:
@@ -118,7 +128,10 @@ def _plausible(sighting: Sighting) -> bool:
     between, height = np.linalg.norm(eyes[0] - eyes[1]), np.linalg.norm(middle - mouth)
     forward = np.dot(sighting.pose.axes[2], (middle + mouth) / 2 - nose)
     sides = [np.linalg.norm(eye - nose) for eye in eyes]
-    return bool(38 < between < 95 and 40 < height < 105 and 4 < forward < 45 and abs(sides[0] - sides[1]) < 14)
+    if not (38 < between < 95 and 40 < height < 105 and 4 < forward < 45 and abs(sides[0] - sides[1]) < 14):
+        return False
+    frame = fit_frame(_marks(sighting, POINTS, SIGMA_MM))
+    return frame is not None and frame.is_a_face
 
 
 def locate(evidence: Evidence) -> Landmarks:
@@ -127,13 +140,22 @@ def locate(evidence: Evidence) -> Landmarks:
     if sighting is None:
         return nothing()
     sigma = SIGMA_MM * (1.0 if sighting.score > 0.3 else 1.5)
-    offsets = dict.fromkeys(LIDS, LID_TO_GLOBE_MM * sighting.pose.axes[2])
-    found = {}
-    for name, indices in {**POINTS, **LIDS}.items():
-        point = _middle(sighting.points[list(indices)])
-        if np.all(np.isfinite(point)):
-            found[name] = Landmark(point + offsets.get(name, 0.0), sigma * LOOSE.get(name, 1.0), SOURCE_NAME)
-    return Landmarks(found)
+    skin = _marks(sighting, POINTS, sigma)
+    frame = fit_frame(skin)
+    backwards = sighting.pose.axes[2] if frame is None else frame.axes[1]
+    return skin.updated(_marks(sighting, LIDS, sigma, LID_TO_GLOBE_MM * backwards))
+
+
+def _marks(sighting: Sighting, indices: Mapping[str, Sequence[int]], sigma: float, offset: Float | None = None) -> Landmarks:
+    """Named landmarks from groups of the 68 points, each moved by an offset; those off the surface are left out."""
+    middles = {name: _middle(sighting.points[list(numbers)]) for name, numbers in indices.items()}
+    return Landmarks(
+        {
+            name: Landmark(point if offset is None else point + offset, sigma * LOOSE.get(name, 1.0), SOURCE_NAME)
+            for name, point in middles.items()
+            if np.all(np.isfinite(point))
+        }
+    )
 
 
 def _middle(points: Float) -> Float:

@@ -13,6 +13,12 @@ from fw_gear_hndeface.vocabulary import CANONICAL_FACE_MM
 REGION_MM = (np.array([-105.0, -130.0, -175.0]), np.array([105.0, 100.0, 100.0]))
 
 
+#: RMS distance from the canonical face beyond which a detection is no face (real faces: 3-9 mm, chance finds: 13 and more).
+MOST_RESIDUAL_MM = 10.5
+#: Sizes of faces against the canonical adult: infants are little over half as large.
+SCALES = (0.55, 1.35)
+
+
 @dataclass(frozen=True, eq=False)
 class HeadFrame:
     """Origin midway between the globe centres; x to the patient's left, y posterior, z from the chin to the eyes.
@@ -29,6 +35,11 @@ class HeadFrame:
     axes: Float
     scale: float
     residual_mm: float = 0.0
+
+    @property
+    def is_a_face(self) -> bool:
+        """Whether the landmarks behind the frame lie as those of a face do, of an infant to a large adult."""
+        return self.residual_mm <= MOST_RESIDUAL_MM and SCALES[0] <= self.scale <= SCALES[1]
 
     def to_frame(self, points: Float) -> Float:
         """Frame mm of LPS points, (..., 3); not divided by the scale."""

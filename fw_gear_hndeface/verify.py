@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 from fw_gear_hndeface.errors import VerificationError
 from fw_gear_hndeface.methods.contract import Bounds
 from fw_gear_hndeface.model import Grid, Plan, Roi, Volume
-from fw_gear_hndeface.ops.boxes import points_box
+from fw_gear_hndeface.ops.boxes import mask_box
 from fw_gear_hndeface.ops.frame import REGION_MM, HeadFrame
-from fw_gear_hndeface.ops.polygons import rasterise
+from fw_gear_hndeface.ops.polygons import rasterise, roi_box
 from fw_gear_hndeface.ops.skin import SKIN_HU
 
 #: What holds for a method that does not say otherwise (methods.md 1).
@@ -50,23 +51,41 @@ def verify(before: Volume, after: Volume, plan: Plan, frame: HeadFrame, bounds: 
         values no scanner writes; or more removed than the method's bounds allow.
     """
     before.grid.require_match(after.grid)
-    changed = np.abs(after.array.astype(np.float32) - before.array) > SAME_HU
-    _demand(bool(changed.any()), "a face is in view but nothing changed")
-    _demand(not np.any(changed & plan.keep.array), "voxels of a kept structure changed")
-    _demand(not np.any(changed & ~plan.change.array), "voxels outside the plan changed")
-    _demand(_inside_region(changed, before.grid, frame, bounds.reach_mm), "the change reaches beyond the face")
+    everywhere = differing(before.array, after.array)
+    box = mask_box(everywhere)
+    if box is None:
+        raise _broken("a face is in view but nothing changed")
+    changed = everywhere[box]
+    _demand(not np.any(changed & plan.keep.array[box]), "voxels of a kept structure changed")
+    _demand(not np.any(changed & ~plan.change.array[box]), "voxels outside the plan changed")
+    _demand(_inside_region(changed, before.grid.crop(box), frame, bounds.reach_mm), "the change reaches beyond the face")
     low, high = min(float(before.array.min()), -1024.0), max(float(before.array.max()), 300.0)
-    values = after.array[changed]
+    values = after.array[box][changed]
     _demand(bool(np.all((values >= low) & (values <= high))), "new values lie outside the scanner's range")
-    cost = measure(before, after, changed)
+    cost = measure(before.crop(box), after.crop(box), changed)
     text = f"{cost.removed_ml:.0f} mL of tissue would be removed (most: {bounds.most_removed_ml:.0f} mL)"
     _demand(cost.removed_ml <= bounds.most_removed_ml, text)
     return cost
 
 
+def differing(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
+    """Voxels whose values differ by more than rounding; slice by slice, so that no copy of a volume is made."""
+    out = np.empty(one.shape, dtype=np.bool_)
+    for k in range(len(one)):
+        unlike = one[k] != other[k]
+        if unlike.any() and not (np.issubdtype(one.dtype, np.integer) and np.issubdtype(other.dtype, np.integer)):
+            unlike = ~(np.abs(other[k].astype(np.float64) - one[k]) <= SAME_HU)  # what is not a number differs
+        out[k] = unlike
+    return out
+
+
 def _demand(kept: bool, broken: str) -> None:
     if not kept:
-        raise VerificationError(f"The result broke a promise: {broken}. No image was written; please report this case.")
+        raise _broken(broken)
+
+
+def _broken(promise: str) -> VerificationError:
+    return VerificationError(f"The result broke a promise: {promise}. No image was written; please report this case.")
 
 
 def _inside_region(changed: NDArray[np.bool_], grid: Grid, frame: HeadFrame, reach_mm: float) -> bool:
@@ -89,11 +108,11 @@ def roi_costs(before: Volume, after: Volume, rois: Sequence[Roi]) -> tuple[RoiCo
 
 
 def _roi_cost(before: Volume, after: Volume, roi: Roi) -> RoiCost:
-    box = points_box(roi.contours_mm, before.grid)
+    box = roi_box(roi, before.grid)
     if box is None:
         return RoiCost(roi, None, 0.0)
     mask = rasterise(roi, before.grid.crop(box))
-    changed = np.abs(after.array[box].astype(np.float32) - before.array[box]) > SAME_HU
+    changed = differing(before.array[box], after.array[box])
     if mask.count == 0:
         return RoiCost(roi, None, 0.0)
     share = 100.0 * (1.0 - np.count_nonzero(changed & mask.array) / mask.count)

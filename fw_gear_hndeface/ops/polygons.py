@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fw_gear_hndeface.model import Bool, Float, Grid, Mask, Roi
+from fw_gear_hndeface.ops.boxes import Box, points_box
 
 EPS = 1e-6
 #: A contour whose points stray less than this from one slice plane, in slices, is drawn on that slice grid.
@@ -56,6 +57,12 @@ def rasterise(roi: Roi, grid: Grid) -> Mask:
     return Mask(grid, _fill_oblique(contours, grid), roi.name)
 
 
+def roi_box(roi: Roi, grid: Grid, margin_mm: float = 0.0) -> Box | None:
+    """The index box that holds every voxel `rasterise` can set, grown by a margin; None where the region is not on the grid."""
+    reach_mm = FARTHEST_MM / 2 + margin_mm
+    return points_box(roi.contours_mm, grid, int(np.ceil(reach_mm / float(grid.spacing_mm.min()))) + 2)
+
+
 def _distinct(contours: Sequence[Float]) -> list[Float]:
     """The contours without exact repeats, which would otherwise be holes in themselves."""
     seen: dict[bytes, Float] = {}
@@ -73,8 +80,18 @@ def _fill(contours: Sequence[Float], shape: tuple[int, int, int], farthest: floa
     for plane, (first, last) in zip(planes, reach, strict=True):
         slices = slice(max(int(np.ceil(first)), 0), min(int(np.floor(last)), shape[0] - 1) + 1)
         if slices.start < slices.stop:
-            out[slices] |= _region([contours[n][:, 1:] for n in plane], shape[1:])
+            _add_region(out[slices], [contours[n][:, 1:] for n in plane])
     return out
+
+
+def _add_region(out: Bool, polygons: Sequence[Float]) -> None:
+    """Set the pixels of one plane's polygons in some slices (K, J, I), worked out in the polygons' own box."""
+    ends = np.concatenate(polygons)
+    low = np.clip(np.floor(ends.min(axis=0)) - 1, 0, out.shape[1:]).astype(np.intp)
+    high = np.clip(np.ceil(ends.max(axis=0)) + 2, 0, out.shape[1:]).astype(np.intp)
+    if np.all(low < high):
+        shape = int(high[0] - low[0]), int(high[1] - low[1])
+        out[:, low[0] : high[0], low[1] : high[1]] |= _region(polygons, shape, low)
 
 
 def _planes(levels: Float) -> list[list[int]]:
@@ -101,11 +118,12 @@ def _reach(levels: Float, farthest: float) -> list[tuple[float, float]]:
     return [(float(z - b), float(z + a)) for z, b, a in zip(levels, below, above, strict=True)]
 
 
-def _region(polygons: Sequence[Float], shape: tuple[int, int]) -> Bool:
-    """Pixels of all polygons of one plane, (row, column) index coordinates; polygons within others are holes."""
+def _region(polygons: Sequence[Float], shape: tuple[int, int], low: Index) -> Bool:
+    """Pixels from `low` on of all polygons of one plane, (row, column) index coordinates; polygons within others are holes."""
     out = np.zeros(shape, np.bool_)
     before: list[Bool] = []
-    for points in sorted(polygons, key=_area, reverse=True):
+    for whole in sorted(polygons, key=_area, reverse=True):
+        points = whole - low
         closed = polygon_pixels(points, shape)
         if not closed.any():
             closed = _touched(points, shape)

@@ -6,7 +6,7 @@ import numpy as np
 
 from fw_gear_hndeface.model import Mask, RoiKind
 from fw_gear_hndeface.ops.morphology import dilate
-from fw_gear_hndeface.ops.polygons import rasterise
+from fw_gear_hndeface.ops.polygons import rasterise, roi_box
 from fw_gear_hndeface.protect.contract import Rule, Subject
 
 #: Kinds of region that hold medicine; externals, supports and helper shapes follow the skin instead.
@@ -19,7 +19,9 @@ def keep(subject: Subject) -> Mask:
     for roi in subject.rois:
         if roi.kind in KEPT:
             margin = subject.target_margin_mm if roi.kind is RoiKind.TARGET else subject.organ_margin_mm
-            kept |= dilate(rasterise(roi, subject.grid), margin).array
+            box = roi_box(roi, subject.grid, margin)
+            if box is not None:
+                kept[box] |= dilate(rasterise(roi, subject.grid.crop(box)), margin).array
     return Mask(subject.grid, kept, "drawn structures")
 
 

@@ -18,6 +18,8 @@ Stored = NDArray[Any]
 #: Transfer syntaxes whose pixel bytes lie in the file as they are.
 BYTE_FOR_BYTE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 MAX_MATRIX = 8192
+#: Where most scanners cut off the scale of air.
+AIR_FLOOR_HU = -1024.0
 _ITEM = b"\xfe\xff\x00\xe0"
 _END_OF_ITEMS = b"\xfe\xff\xdd\xe0"
 
@@ -131,10 +133,16 @@ def stored_range(pixels: PixelFormat) -> tuple[int, int]:
 
 
 def padding_of(stored: Stored, pixels: PixelFormat) -> Bool | None:
-    """Which pixels are padding; None when there is none."""
+    """Which pixels are padding; None when there is none.
+
+    A padding value that is also the scanner's floor of air, -1024 HU, marks nothing: every voxel of clear air bears it, and
+    a face could not be given new skin in air that may not be written.
+    """
     if pixels.padding is None:
         return None
     low, high = pixels.padding
+    if low * pixels.slope + pixels.intercept <= AIR_FLOOR_HU <= high * pixels.slope + pixels.intercept:
+        return None
     mask = stored == low if low == high else (stored >= low) & (stored <= high)
     return mask if mask.any() else None
 

@@ -155,6 +155,15 @@ class TestPadding:
         assert padding is not None
         assert np.array_equal(padding.array, stored == pad)
 
+    def test_padding_at_the_floor_of_air_marks_nothing(self, tmp_path: Path) -> None:
+        stored = random_stored()
+        stored[:, :, 0] = -1024
+
+        def mark(_: int, ds: FileDataset) -> None:
+            ds.add_new(Tag("PixelPaddingValue"), "SS", -1024)
+
+        assert stack_of(tmp_path, ct_series(stored, change=mark)).padding is None
+
     def test_a_range_is_padding_from_end_to_end(self, tmp_path: Path) -> None:
         def mark(_: int, ds: FileDataset) -> None:
             ds.add_new(Tag("PixelPaddingValue"), "SS", -1000)

@@ -67,7 +67,6 @@ class Settings:
         low=0,
         high=2**31 - 1,
     )
-    report_before_images: bool = _option(False, "Show the original face in the QC report. The report is then identifiable.")
     use_gpu: bool = _option(True, "Use a CUDA GPU where a landmark source can and there is one; otherwise the CPU, and say so.")
     on_qc_fail: str = _option(
         "fail-job",

@@ -68,10 +68,10 @@ def read_rois(series: Series) -> tuple[RoiSet, ...]:
 
 def _regions(dataset: Dataset, default_frame: str) -> list[tuple[str, Roi, int]]:
     """Frame of reference, region and number of unusable contours of each region of one structure set."""
-    kinds = _kinds(dataset)
+    kinds = roi_types(dataset)
     contours = {int(item.get("ReferencedROINumber") or 0): item for item in dataset.get("ROIContourSequence") or []}
     out = []
-    for number, (name, frame) in _frames(dataset, default_frame).items():
+    for number, (name, frame) in roi_frames(dataset, default_frame).items():
         closed, left_out = _contours(contours.get(number))
         out.append((frame, Roi(name, number, roi_kind(name, kinds.get(number, "")), tuple(closed)), left_out))
     return out
@@ -95,7 +95,7 @@ def fold(name: str) -> str:
     return " ".join("".join(sign if sign.isalnum() else " " for sign in plain).split())
 
 
-def _frames(dataset: Dataset, default: str) -> Mapping[int, tuple[str, str]]:
+def roi_frames(dataset: Dataset, default: str) -> Mapping[int, tuple[str, str]]:
     """Name and frame of reference of each region, by number."""
     referenced = dataset.get("ReferencedFrameOfReferenceSequence") or []
     only = str(referenced[0].get("FrameOfReferenceUID", "")) if len(referenced) == 1 else ""
@@ -106,7 +106,7 @@ def _frames(dataset: Dataset, default: str) -> Mapping[int, tuple[str, str]]:
     return out
 
 
-def _kinds(dataset: Dataset) -> Mapping[int, str]:
+def roi_types(dataset: Dataset) -> Mapping[int, str]:
     return {
         int(item.get("ReferencedROINumber") or 0): str(item.get("RTROIInterpretedType") or "")
         for item in dataset.get("RTROIObservationsSequence") or []
@@ -116,11 +116,11 @@ def _kinds(dataset: Dataset) -> Mapping[int, str]:
 def _contours(item: Dataset | None) -> tuple[list[Float], int]:
     """The closed planar contours of a region, and how many others it has."""
     items = [] if item is None else item.get("ContourSequence") or []
-    found = [_polygon(contour) for contour in items]
+    found = [polygon_of(contour) for contour in items]
     return [points for points in found if points is not None], sum(points is None for points in found)
 
 
-def _polygon(item: Dataset) -> Float | None:
+def polygon_of(item: Dataset) -> Float | None:
     """Points (N, 3) LPS mm; None for what is not a closed planar polygon."""
     if str(item.get("ContourGeometricType") or "").strip() not in CLOSED or "ContourData" not in item:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import tempfile
@@ -26,7 +27,7 @@ from fw_gear_hndeface.model import Mask, Plan, Proposal
 from fw_gear_hndeface.ops.polygons import rasterise
 from fw_gear_hndeface.settings import Settings
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+DATA = Path(os.environ.get("HNDEFACE_SHARED") or Path(__file__).resolve().parents[3] / "shared") / "data"
 ARCHIVES = sorted(DATA.rglob("*.zip"))
 LIMITS = Limits.of(Settings())
 STAMP = Stamp("0.0.0", "test", "a box", b"key")

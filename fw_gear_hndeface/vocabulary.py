@@ -25,7 +25,17 @@ ROI_RULES: tuple[tuple[str, str], ...] = (
 )
 
 #: Names of the registered methods, the default first; a contract test holds them against `methods.REGISTRY`.
-METHOD_NAMES: tuple[str, ...] = ("membrane",)
+METHOD_NAMES: tuple[str, ...] = (
+    "membrane",
+    "overlay",
+    "reface",
+    "eye_plane",
+    "quickshear",
+    "biometric_mask",
+    "drown",
+    "pixelate",
+    "blur",
+)
 
 #: A mean face in the head frame, mm: x to the patient's left, y posterior, z up, origin midway between the globes, globes 64 mm
 #: apart. Procrustes mean of our own detections on 20 heads, made symmetric; ears and vertex from anthropometric means.

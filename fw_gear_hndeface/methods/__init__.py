@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from fw_gear_hndeface.methods import membrane
+from fw_gear_hndeface.methods import (
+    biometric_mask,
+    blur,
+    drown,
+    eye_plane,
+    membrane,
+    overlay,
+    pixelate,
+    quickshear,
+    reface,
+)
 from fw_gear_hndeface.methods.contract import Bounds, Method, Scene
 
-REGISTRY: dict[str, Method] = {method.name: method for method in (membrane.METHOD,)}
+#: By name; the default first, then as `vocabulary.METHOD_NAMES` lists them.
+REGISTRY: dict[str, Method] = {
+    module.METHOD.name: module.METHOD
+    for module in (membrane, overlay, reface, eye_plane, quickshear, biometric_mask, drown, pixelate, blur)
+}
 
 __all__ = ["REGISTRY", "Bounds", "Method", "Scene"]

@@ -15,10 +15,12 @@ LEAST_ML = 1.0
 
 def keep(subject: Subject) -> Mask:
     """Connected bright parts of at least a millilitre inside the body."""
-    labels, count = ndimage.label(subject.near.array > BONE_HU)
-    large = np.bincount(labels.ravel(), minlength=count + 1) * subject.grid.voxel_ml >= LEAST_ML
-    large[0] = False
-    return Mask(subject.grid, np.asarray(large[labels]), "bone")
+    bright = subject.near.array > BONE_HU
+    labels, count = ndimage.label(bright)
+    part = labels[bright]  # few voxels are bright: counting all of them would take several times the scan's memory
+    large = np.bincount(part, minlength=count + 1) * subject.grid.voxel_ml >= LEAST_ML
+    bright[bright] = large[part]
+    return Mask(subject.grid, bright, "bone")
 
 
 RULE = Rule("bone", "methods.md 4.1", keep)

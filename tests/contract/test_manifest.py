@@ -52,7 +52,9 @@ def test_the_platform_accepts_a_usual_job_and_rejects_a_wrong_one() -> None:
     schema = derive_invocation_schema(MANIFEST)
     file = {"base": "file", "type": "dicom", "name": "CT.dicom.zip", "modality": "CT", "size": 1, "tags": []}
     defaults = {name: option["default"] for name, option in MANIFEST["config"].items()}
-    jsonschema.validate({"config": {**defaults, "image_type": "keep", "organ_margin_mm": 3.5}, "inputs": {"dicom": file}}, schema)
+    jsonschema.validate(
+        {"config": {**defaults, "image_type": "keep", "organ_margin_mm": 3.5}, "inputs": {"dicom": file}}, schema
+    )
     for bad in ({"image_type": "pointed"}, {"seed": -1}, {"debug": "yes"}, {"colour": "red"}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({"config": {**defaults, **bad}, "inputs": {"dicom": file}}, schema)

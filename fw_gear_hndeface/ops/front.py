@@ -1,0 +1,78 @@
+"""The face seen from in front as maps over rays: its skin, which rays meet it, and the zone that a method changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from scipy.special import ndtr
+
+from fw_gear_hndeface.model import Bool, Landmarks, Mask, Volume
+from fw_gear_hndeface.ops.frame import HeadFrame
+from fw_gear_hndeface.ops.near import FACE_RIM, outside_hull
+from fw_gear_hndeface.ops.relief import Map, Rays, fill_nearest, first_crossing, make_rays, smooth_inside
+from fw_gear_hndeface.ops.resample import AIR_HU, resample, resample_mask
+from fw_gear_hndeface.ops.skin import SKIN_HU
+
+#: What is looked at in the head frame, mm at scale 1: from the ears forward, from below the chin to above the brows.
+LOW_MM, HIGH_MM = np.array([-95.0, -80.0, -165.0]), np.array([95.0, 80.0, 85.0])
+#: Skin farther behind the globes than this, and more at the sides, was met past the cut end of a scan.
+DEEPEST_MM, SIDE_MM = 50.0, 35.0
+
+
+@dataclass(frozen=True, eq=False)
+class Front:
+    """The old face: `head` is the scan on the rays' grid, `skin` its depth (frame y, mm), `seen` where that was measured."""
+
+    rays: Rays
+    head: Volume
+    skin: Map
+    seen: Bool
+
+
+def read_front(scan: Volume, body: Mask, frame: HeadFrame, pixel_mm: float = 1.0) -> Front:
+    """The skin of a head on rays from in front; pixels without skin take the nearest one's depth."""
+    rays = make_rays(frame, LOW_MM * frame.scale, HIGH_MM * frame.scale, pixel_mm)
+    head = resample(scan, rays.grid)
+    near = ndimage.binary_dilation(resample_mask(body, rays.grid).array, iterations=max(round(2.0 / pixel_mm), 1))
+    cleaned = Volume(rays.grid, np.where(near, head.array, AIR_HU).astype(np.float32))
+    skin = first_crossing(rays, cleaned, SKIN_HU)
+    x, _ = positions(rays)
+    seen = np.isfinite(skin) & (
+        np.nan_to_num(skin) < frame.scale * DEEPEST_MM + np.maximum(np.abs(x) - frame.scale * SIDE_MM, 0.0)
+    )
+    return Front(rays, head, fill_nearest(np.where(seen, skin, np.nan)), seen)
+
+
+def positions(rays: Rays) -> tuple[Map, Map]:
+    """Frame x and z of every pixel, mm; shapes that broadcast to the map's."""
+    x = rays.low[0] + rays.pixel_mm * np.arange(rays.shape[1])
+    z = rays.low[2] + rays.pixel_mm * np.arange(rays.shape[0])
+    return x[None, :], z[:, None]
+
+
+def whole_face(rays: Rays, landmarks: Landmarks, margin_mm: float) -> Bool:
+    """Pixels in the hull of the face from brows to chin, grown by a margin at scale 1."""
+    return np.asarray(outside_hull(landmarks, rays.frame, FACE_RIM, positions(rays)) <= margin_mm * rays.frame.scale)
+
+
+def inward(zone: Bool, width_px: float) -> Map:
+    """0 outside a zone and on its rim, rising smoothly to 1 at a distance from it."""
+    rise = np.clip(ndimage.distance_transform_edt(zone) / width_px, 0.0, 1.0)
+    return np.asarray(rise * rise * (3.0 - 2.0 * rise))
+
+
+def around(front: Front, zone: Bool, sigma_px: float) -> Map:
+    """The skin around a zone without its detail; what lies in the zone does not contribute.
+
+    Beyond the cut end of a scan the last skin goes on, or the spanned surface would drop to the sides of the head.
+    """
+    weight = np.where(zone & front.seen, 1e-4, 1.0)
+    return smooth_inside(front.skin, weight, sigma_px)
+
+
+def random_level(rays: Rays, rng: np.random.Generator, length_mm: float) -> Map:
+    """A smooth random map with every value between 0 and 1 equally likely; `length_mm` is its correlation length."""
+    noise = ndimage.gaussian_filter(rng.standard_normal(rays.shape), length_mm / rays.pixel_mm / 2.0, mode="reflect")
+    return np.asarray(ndtr((noise - noise.mean()) / noise.std()))

@@ -27,6 +27,7 @@ from fw_gear_hndeface.doors import (
 from fw_gear_hndeface.errors import SettingsError
 from fw_gear_hndeface.model import Level, Result
 from fw_gear_hndeface.settings import Settings
+from fw_gear_hndeface.vocabulary import MODELS
 
 _EPILOG = "exit codes: 0 verdict, 2 usage or settings, 3 input, 4 landmarks, 5 protection, 6 verification, 7 privacy, 1 other"
 
@@ -124,13 +125,17 @@ def _methods(options: argparse.Namespace) -> int:
     methods = REGISTRY.values()
     if options.json:
         told = ("name", "removes", "leaks", "reference", "licence")
-        _say(json.dumps([{**{key: getattr(one, key) for key in told}, "missing": one.missing()} for one in methods], indent=2))
+        rows = [{**{key: getattr(one, key) for key in told}, "missing": one.missing(), "models": MODELS} for one in methods]
+        _say(json.dumps(rows, indent=2))
         return 0
     for one in methods:
         lacking = one.missing()
         _say(f"{one.name}{f' (not available: {lacking})' if lacking else ''}")
         _say(f"  changes  {one.removes}")
         _say(f"  leaves   {one.leaks}")
+        _say(f"  source   {one.reference}")
+        _say(f"  licence  {one.licence}")
+    _say(f"models: {MODELS}")
     return 0
 
 

@@ -37,6 +37,13 @@ METHOD_NAMES: tuple[str, ...] = (
     "blur",
 )
 
+#: What every method needs besides its own licence: it finds the face, and checks the result, with these.
+MODELS = (
+    "landmarks and the privacy check of every method use the 68-point model that dlib loads; it was trained on iBUG 300-W, whose "
+    "terms forbid commercial use. With landmarks=rtstruct or landmarks=geometry the face is found without it, but still checked "
+    "with it."
+)
+
 #: A mean face in the head frame, mm: x to the patient's left, y posterior, z up, origin midway between the globes, globes 64 mm
 #: apart. Procrustes mean of our own detections on 20 heads, made symmetric; ears and vertex from anthropometric means.
 CANONICAL_FACE_MM: dict[str, tuple[float, float, float]] = {

@@ -195,12 +195,14 @@ def test_methods_are_listed_for_people_and_programs(capsys: pytest.CaptureFixtur
     assert cli.main(["methods"]) == 0
     told = capsys.readouterr().out
     assert told.startswith("membrane\n  changes  ")
-    assert "  leaves   " in told
+    for word in ("  leaves   ", "  source   ", "  licence  ", "iBUG 300-W, whose terms forbid commercial use"):
+        assert word in told
     assert cli.main(["methods", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert rows[0]["name"] == "membrane"
     assert all(row["removes"] and row["leaks"] and row["licence"] for row in rows)
     assert rows[0]["missing"] is None
+    assert all(row["reference"] and "300-W" in row["models"] for row in rows)
 
 
 def test_help_and_version_are_0(capsys: pytest.CaptureFixture[str]) -> None:

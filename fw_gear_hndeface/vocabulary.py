@@ -39,9 +39,9 @@ METHOD_NAMES: tuple[str, ...] = (
 
 #: What every method needs besides its own licence: it finds the face, and checks the result, with these.
 MODELS = (
-    "landmarks and the privacy check of every method use the 68-point model that dlib loads; it was trained on iBUG 300-W, whose "
-    "terms forbid commercial use. With landmarks=rtstruct or landmarks=geometry the face is found without it, but still checked "
-    "with it."
+    "landmarks and the privacy check of every method use the 68-point model that dlib loads; it was trained on iBUG 300-W, "
+    "whose terms forbid commercial use. With landmarks=rtstruct or landmarks=geometry the face is found without it, but still "
+    "checked with it."
 )
 
 #: A mean face in the head frame, mm: x to the patient's left, y posterior, z up, origin midway between the globes, globes 64 mm

@@ -119,8 +119,17 @@ def deface_case(case: Case, settings: Settings, seed: int, stage: Stage) -> Defa
     """
     with stage("locate", 0.2):
         found = locate(case, settings)
-    if found is None:
-        return None
+    return None if found is None else deface_located(case, found, settings, seed, stage)
+
+
+def deface_located(case: Case, found: tuple[HeadScan, Face], settings: Settings, seed: int, stage: Stage) -> Defaced:
+    """A verified plan for a face that `locate` found already.
+
+    Raises
+    ------
+    ProtectionError, VerificationError, PrivacyError
+        As `deface_case`.
+    """
     head, face = found
     case, outlines = _without_outlines(case, head)
     with stage("protect", 0.35):

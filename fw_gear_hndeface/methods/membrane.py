@@ -52,6 +52,7 @@ class Shape:
     bone_margin_mm: float = 3.0
     keep_margin_mm: float = 2.0
     blunt_mm: float = 10.0
+    bump_mm: float = 12.0
     most_added_mm: float = 22.0
 
 
@@ -150,8 +151,7 @@ def new_surface(face: Face, core: NDArray[np.bool_], hull: NDArray[np.bool_], sc
     spanned = membrane(_blurred(face, core, shape.blur_mm * scale), core & face.seen)
     moved = spanned + scene.strength * shape.random_mm * _wander(face.rays, scene, shape) - shape.airward_mm * scale
     deepest = np.where(core, np.inf, face.skin + shape.into_tissue_mm * scale)
-    deepest = _soft_limit(np.minimum(moved, deepest), deepest, 4.0 * scale)
-    new = fade * deepest + (1.0 - fade) * face.skin
+    new = fade * _raised(moved, deepest, shape.bump_mm * scale) + (1.0 - fade) * face.skin
     new = np.maximum(new, face.skin - shape.most_added_mm * scale)
     new = _raised(smooth_inside(new, np.ones_like(new), 2.0 * scale), face.obstacle, shape.blunt_mm * scale)
     return np.where(hull, new, face.skin)
@@ -168,12 +168,6 @@ def _wander(rays: Rays, scene: Scene, shape: Shape) -> Map:
     scale = scene.frame.scale
     fields = [smooth_field(rays, scene.seed + n, length * scale) for n, length in enumerate(shape.random_lengths_mm)]
     return np.asarray(sum(fields) / np.sqrt(len(fields)))
-
-
-def _soft_limit(surface: Map, limit: Map, sigma_px: float) -> Map:
-    """The surface held in front of a limit, without a step where the limit sets in."""
-    excess = np.where(np.isfinite(limit), np.maximum(surface - limit, 0.0), 0.0)
-    return np.asarray(surface - ndimage.gaussian_filter(excess, sigma_px))
 
 
 def _raised(surface: Map, obstacle: Map, width_px: float) -> Map:

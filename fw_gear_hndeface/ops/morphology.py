@@ -16,6 +16,23 @@ def distance_mm(array: Bool, spacing_mm: NDArray[np.float64]) -> NDArray[np.floa
     return np.asarray(distance, dtype=np.float32)
 
 
+def within_mm(array: Bool, spacing_mm: NDArray[np.float64], radius_mm: float) -> Bool:
+    """Every voxel at most `radius_mm` from a set one, exactly; for radii of a few voxels much faster than a distance map.
+
+    The square of the distance falls apart into the axes, so the nearest set voxel is found one axis after the other.
+    """
+    square = np.where(array, np.float32(0.0), np.float32(np.inf))
+    for axis, step in enumerate(spacing_mm):
+        before = np.moveaxis(square, axis, 0)
+        after = before.copy()
+        for n in range(1, min(int(radius_mm / step), len(before) - 1) + 1):
+            away = np.float32((n * step) ** 2)
+            np.minimum(after[n:], before[:-n] + away, out=after[n:])
+            np.minimum(after[:-n], before[n:] + away, out=after[:-n])
+        square = np.moveaxis(after, 0, axis)
+    return np.asarray(square <= radius_mm**2)
+
+
 def dilate(mask: Mask, radius_mm: float) -> Mask:
     """Every voxel within `radius_mm` of the mask, computed in the mask's box only."""
     if radius_mm <= 0:

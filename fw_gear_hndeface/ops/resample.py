@@ -10,9 +10,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from fw_gear_hndeface.model import Float, Grid, Mask, Volume
+from fw_gear_hndeface.ops.boxes import points_box
 
 #: HU of air: what lies outside every scan.
 AIR_HU = -1000.0
+#: Voxels around the target's box that interpolation may look at; a spline's weights have died away by then.
+BORDER = 12
+#: Two grids whose axes part by less than this over the whole target, in voxels, are parallel.
+ALIGNED = 1e-3
 
 
 def lps_grid(points: Float, spacing_mm: float, frame: str = "", margin_mm: float = 0.0) -> Grid:
@@ -45,16 +50,38 @@ def resample_mask(mask: Mask, grid: Grid) -> Mask:
 
 
 def _resampled(array: NDArray[Any], source: Grid, target: Grid, order: int, outside: float) -> NDArray[Any]:
+    box = points_box([target.corners()], source, margin=BORDER)
+    if box is None:
+        return np.full(target.shape, outside, dtype=array.dtype)
+    index = np.linalg.inv(source.crop(box).affine) @ target.affine
+    if order == sitk.sitkNearestNeighbor:
+        turned = np.abs(index[:3, :3] - np.diag(np.diag(index[:3, :3]))) @ np.array(target.shape)
+        if turned.max() < ALIGNED:
+            return _picked(array[box], index, target.shape, outside)
+    return _interpolated(array[box], index, target.shape, order, outside)
+
+
+def _picked(array: NDArray[Any], index: Float, shape: tuple[int, int, int], outside: float) -> NDArray[Any]:
+    """Nearest voxels along common axes: one axis after the other."""
+    out = array
+    for axis, count in enumerate(shape):
+        nearest = np.floor(index[axis, 3] + index[axis, axis] * np.arange(count) + 0.5).astype(np.intp)
+        last = array.shape[axis] - 1
+        out = np.take(out, np.clip(nearest, 0, last), axis=axis)
+        np.moveaxis(out, axis, 0)[(nearest < 0) | (nearest > last)] = outside
+    return out
+
+
+def _interpolated(array: NDArray[Any], index: Float, shape: tuple[int, int, int], order: int, outside: float) -> NDArray[Any]:
     # SimpleITK refuses sheared directions, so both images live in index space and the transform holds all geometry
     image = sitk.GetImageFromArray(np.ascontiguousarray(array))
-    index = np.linalg.inv(source.affine) @ target.affine
     transform = sitk.AffineTransform(3)
     transform.SetMatrix(index[:3, :3][::-1, ::-1].ravel().tolist())
     transform.SetTranslation(index[:3, 3][::-1].tolist())
     reference = sitk.Image([1, 1, 1], sitk.sitkUInt8)
     resampler = sitk.ResampleImageFilter()
     resampler.SetReferenceImage(reference)
-    resampler.SetSize([int(n) for n in target.shape[::-1]])
+    resampler.SetSize([int(n) for n in shape[::-1]])
     resampler.SetTransform(transform)
     resampler.SetInterpolator(order)
     resampler.SetDefaultPixelValue(float(outside))

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from fw_gear_hndeface.model import Grid, Mask, Volume
-from fw_gear_hndeface.ops.morphology import border_connected, distance_mm, largest_component
+from fw_gear_hndeface.ops.morphology import border_connected, largest_component, within_mm
 from fw_gear_hndeface.ops.resample import AIR_HU, lps_grid, resample
 
 #: HU between air and skin: half way between air (-1000) and fat (-100) with room for partial volume.
@@ -37,9 +37,9 @@ def find_body(volume: Volume) -> Mask:
     """
     dense = np.asarray(volume.array > SKIN_HU)
     dense |= ~_reached_air(dense)
-    solid = Mask(volume.grid, distance_mm(dense, volume.grid.spacing_mm) > SHEET_MM, "solid")
+    solid = Mask(volume.grid, ~within_mm(~dense, volume.grid.spacing_mm, SHEET_MM), "solid")
     core = largest_component(solid)
-    near = distance_mm(~core.array, volume.grid.spacing_mm) <= SHEET_MM + REACH_MM
+    near = within_mm(core.array, volume.grid.spacing_mm, SHEET_MM + REACH_MM)
     back = core.array | _connected_to(dense & near & ~_sheets(dense, core, volume), core.array)
     return Mask(volume.grid, ndimage.binary_fill_holes(back), "body")
 
@@ -52,7 +52,7 @@ def _reached_air(dense: np.ndarray) -> np.ndarray:
 def _sheets(dense: np.ndarray, core: Mask, volume: Volume) -> np.ndarray:
     """Dense voxels beyond an air gap as seen from the solid body: what a mask shell or a headrest is."""
     spacing = volume.grid.spacing_mm
-    body_near = distance_mm(~core.array, spacing) <= SHEET_MM + 1.5 * spacing.max()
+    body_near = within_mm(core.array, spacing, SHEET_MM + 1.5 * float(spacing.max()))
     loose, count = ndimage.label(dense & ~body_near)
     if count == 0:
         return np.zeros_like(dense)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fw_gear_hndeface.model import Mask
-from fw_gear_hndeface.ops.morphology import distance_mm
+from fw_gear_hndeface.ops.morphology import within_mm
 from fw_gear_hndeface.ops.resample import resample_mask
 from fw_gear_hndeface.protect.contract import Rule, Subject
 
@@ -18,7 +18,7 @@ TISSUE_HU = -250.0
 def keep(subject: Subject) -> Mask:
     """Tissue deeper than `DEPTH_MM` under the skin; depth is taken on the 2 mm head window."""
     body = subject.head.body
-    deep = distance_mm(body.array, body.grid.spacing_mm) > DEPTH_MM * subject.frame.scale
+    deep = ~within_mm(~body.array, body.grid.spacing_mm, DEPTH_MM * subject.frame.scale)
     moved = resample_mask(Mask(body.grid, deep, "deep"), subject.grid).array
     return Mask(subject.grid, np.asarray(moved & (subject.near.array > TISSUE_HU)), "deep tissue")
 

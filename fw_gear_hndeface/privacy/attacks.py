@@ -145,7 +145,7 @@ def _low_pass(exposed: Exposed) -> Iterator[Guess]:
 
 
 def _regrown(label: str, core: Bool, exposed: Exposed) -> Iterator[Guess]:
-    """A core grown by each radius, in space, slice by slice, and after its holes are closed; one distance map gives all radii."""
+    """A core grown by each radius: in space, slice by slice, and with its holes closed. One distance map gives all radii."""
     if not core.any():
         return
     rays, step = exposed.rays, exposed.rays.pixel_mm

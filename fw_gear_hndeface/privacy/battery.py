@@ -12,7 +12,7 @@ from fw_gear_hndeface.model import Bool, Landmarks
 from fw_gear_hndeface.ops.relief import Map
 from fw_gear_hndeface.privacy.attacks import ATTACKS, Attack, Exposed, Guess, skin_guess
 from fw_gear_hndeface.privacy.check import STRANGER_SHARE, View, likenesses
-from fw_gear_hndeface.privacy.match import Looks, Match, looks_of, match
+from fw_gear_hndeface.privacy.match import Looks, Match, look_at, match
 from fw_gear_hndeface.privacy.shape import (
     SHOWN_SHARE,
     FaceSign,
@@ -25,6 +25,7 @@ from fw_gear_hndeface.privacy.shape import (
 
 #: Guesses of one attack that are looked at by the recogniser: those that show most.
 LOOKED_AT = 2
+LOOKED_AT_INNER = 1
 #: Two guesses whose reliefs differ by less than this almost everywhere are one and the same, mm.
 SAME_MM = 0.75
 #: Share of stranger pairs as near, below which an attack has matched. Many attacks are tried, so one hit by chance at the
@@ -137,7 +138,7 @@ def run_battery(exposed: Exposed, original: Original | None = None, attacks: Ite
                 seen.append(relief)
                 ranked.append(measure_guess(guess, relief, attack, original))
         ranked.sort(key=_tells, reverse=True)
-        looked_at = 1 if attack.inner else LOOKED_AT
+        looked_at = LOOKED_AT_INNER if attack.inner else LOOKED_AT
         found += [look(one, original) if n < looked_at else one for n, one in enumerate(ranked)]
     return found
 
@@ -166,13 +167,12 @@ def _tells(exposure: Exposure) -> float:
 
 
 def look(exposure: Exposure, original: Original | None) -> Exposure:
-    """The same exposure with the recogniser's word."""
-    if exposure.guess is None:
+    """The same exposure with the recogniser's word, where it can matter."""
+    undecided = exposure.sign is not None and _reaches(exposure.sign, NOT_FLAT)
+    if exposure.guess is None or (original is None and not undecided):
         return exposure
     surface = exposure.guess.surface()
-    views = likenesses(surface)
-    if not views:
+    if surface.is_empty:
         return exposure
-    found = looks_of(views, original.views if original is not None else None)
-    matched = None if original is None else match(original.views, found)
-    return replace(exposure, match=matched, looks=found)
+    looks = look_at(surface, None if original is None else original.views)
+    return replace(exposure, looks=looks, match=None if original is None else match(original.views, looks))

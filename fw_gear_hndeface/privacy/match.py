@@ -8,10 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from fw_gear_hndeface.model import Float
-from fw_gear_hndeface.ops.render import Picture
-from fw_gear_hndeface.privacy.check import View, gallery, strangers
-from fw_gear_hndeface.privacy.recognise import Box, embed
+from fw_gear_hndeface.ops.render import Picture, Surface
+from fw_gear_hndeface.privacy.check import POSES, View, gallery, strangers
+from fw_gear_hndeface.privacy.recognise import Box, embed, find_face
+from fw_gear_hndeface.privacy.views import pictures
 
+#: Views from straight in front, which are looked at first.
+FRONTAL = tuple(n for n, pose in enumerate(POSES) if pose.yaw_deg == 0.0)
+#: Where these already come no nearer than this share of stranger pairs, the other views are not looked at.
+FAR_SHARE = 0.25
 #: Name of the head a result comes from among the references of a ranking.
 OWN = "own"
 
@@ -48,20 +53,43 @@ class Match:
     of: int
 
 
-def looks_of(views: Sequence[View], guide: Sequence[View] | None = None) -> Looks:
-    """Embeddings of the faces in some views.
+def look_at(surface: Surface, guide: Sequence[View] | None = None) -> Looks:
+    """What the recogniser makes of a surface in all views, or in the frontal ones where these leave no doubt.
 
     Parameters
     ----------
     guide : views of the original in the same poses. Where no face is found any more, an attacker who knows where it was looks
         there; views without the original's face say nothing.
     """
-    rows = np.full((len(guide) if guide is not None else len(views), 128), np.nan)
-    for n, (picture, face) in enumerate(views):
-        if guide is None:
-            rows[n] = face.embedding if face is not None else np.nan
-        elif (known := guide[n][1]) is not None:
-            rows[n] = face.embedding if face is not None else embed(picture.grey, moved_box(known.box, guide[n][0], picture))
+    looks = _some_looks(surface, guide, FRONTAL)
+    if guide is not None:
+        front = match(guide, looks)
+        if front.views and front.stranger_share > FAR_SHARE:
+            return looks
+    rest = _some_looks(surface, guide, [n for n in range(len(POSES)) if n not in FRONTAL])
+    rows = np.where(np.isfinite(looks.embeddings), looks.embeddings, rest.embeddings)
+    return Looks(rows, looks.detected + rest.detected, float(np.fmax(looks.score, rest.score)))
+
+
+def _some_looks(surface: Surface, guide: Sequence[View] | None, wanted: Sequence[int]) -> Looks:
+    rows, scores = np.full((len(POSES), 128), np.nan), []
+    for n, picture in zip(wanted, pictures(surface, [POSES[n] for n in wanted]), strict=False):
+        face = find_face(picture.grey)
+        known = guide[n] if guide is not None else None
+        if face is not None:
+            scores.append(face.score)
+        if face is not None and (known is None or known[1] is not None):
+            rows[n] = face.embedding
+        elif known is not None and known[1] is not None:
+            rows[n] = embed(picture.grey, moved_box(known[1].box, known[0], picture))
+    return Looks(rows, len(scores), max(scores, default=np.nan))
+
+
+def looks_of(views: Sequence[View]) -> Looks:
+    """The faces that were found in some views, as they are."""
+    rows = np.full((len(views), 128), np.nan)
+    for n, (_, face) in enumerate(views):
+        rows[n] = np.nan if face is None else face.embedding
     scores = [face.score for _, face in views if face is not None]
     return Looks(rows, len(scores), max(scores, default=np.nan))
 
@@ -94,7 +122,7 @@ def rank_of(name: str, found: Mapping[str, float]) -> int | None:
 
 
 def match(original: Sequence[View], looks: Looks) -> Match:
-    """How near a surface, seen with `looks_of(views, original)`, comes to its original, against synthetic strangers."""
+    """How near a surface, seen with `look_at(surface, original)`, comes to its original, against synthetic strangers."""
     own = looks_of(original)
     away = np.linalg.norm(looks.embeddings - own.embeddings, axis=1)
     used = np.flatnonzero(np.isfinite(away))

@@ -35,8 +35,8 @@ RASTER_X, RASTER_Z = np.meshgrid(np.arange(-50.0, 51.0, 2.0), np.arange(-96.0, 3
 class SurfaceError:
     """Distance of a guess from the true skin along rays from the front, mm, after subtraction of the median.
 
-    `recovered` is the share of the face's own relief that the guess holds: 1 for the true surface, 0 for what a flat wall or the
-    rim of the zone tells anyway, negative for worse.
+    `recovered` is the share of the face's own relief that the guess holds: 1 for the true surface, 0 for what a flat wall or
+    the rim of the zone tells anyway, negative for worse.
     """
 
     median_mm: float

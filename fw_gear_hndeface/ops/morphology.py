@@ -11,7 +11,12 @@ from fw_gear_hndeface.ops.boxes import mask_box
 
 
 def distance_mm(array: Bool, spacing_mm: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Distance of every set voxel to the nearest unset one, mm; the lattice is taken as orthogonal."""
+    """Distance of every set voxel to the nearest unset one, mm; the lattice is taken as orthogonal.
+
+    Infinite where no voxel is unset: the transform itself would measure to a corner of the lattice.
+    """
+    if array.all():
+        return np.full(array.shape, np.inf, dtype=np.float32)
     distance = ndimage.distance_transform_edt(array, sampling=spacing_mm)
     return np.asarray(distance, dtype=np.float32)
 

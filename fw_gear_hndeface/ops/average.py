@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.interpolate import LinearNDInterpolator
 
 from fw_gear_hndeface.model import Bool, Float, Landmarks
 from fw_gear_hndeface.ops.frame import HeadFrame
@@ -73,4 +72,6 @@ def anchors(landmarks: Landmarks, frame: HeadFrame) -> tuple[Float, Float]:
 
 def carry(source: Float, target: Float, x: Map, z: Map) -> Float:
     """Where a piecewise affine map from source to target points takes positions, (..., 2)."""
+    from scipy.interpolate import LinearNDInterpolator  # a tenth of a second to import, and only some methods need it
+
     return np.asarray(LinearNDInterpolator(source, target)(x, z))

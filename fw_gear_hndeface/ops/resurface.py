@@ -187,7 +187,7 @@ class _Reach:
         )
         reached = y < self.deepest[row, column]
         inner = reached & (y > self.front[row, column])
-        wide, core = (np.kron(a, np.ones((BLOCK, BLOCK), np.bool_))[: hu.shape[0], : hu.shape[1]] for a in (reached, inner))
+        wide, core = (a.repeat(BLOCK, 0).repeat(BLOCK, 1)[: hu.shape[0], : hu.shape[1]] for a in (reached, inner))
         return np.asarray(core | (wide & (hu > NOT_AIR_HU)))
 
 

@@ -89,9 +89,14 @@ def _broken(promise: str) -> VerificationError:
 
 
 def _inside_region(changed: NDArray[np.bool_], grid: Grid, frame: HeadFrame, reach_mm: float) -> bool:
-    points = frame.to_frame(grid.to_patient(np.argwhere(changed)))
-    inside = (points >= REGION_MM[0] * frame.scale - reach_mm) & (points <= REGION_MM[1] * frame.scale + reach_mm)
-    return bool(np.all(inside))
+    k, j, i = np.nonzero(changed)
+    start, steps = frame.to_frame(grid.affine[:3, 3]), frame.axes @ grid.affine[:3, :3]
+    for axis in range(3):
+        place = start[axis] + steps[axis, 0] * k + steps[axis, 1] * j + steps[axis, 2] * i
+        low, high = (float(end[axis]) * frame.scale for end in REGION_MM)
+        if place.min() < low - reach_mm or place.max() > high + reach_mm:
+            return False
+    return True
 
 
 def measure(before: Volume, after: Volume, changed: NDArray[np.bool_]) -> Cost:

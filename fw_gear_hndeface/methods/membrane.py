@@ -16,6 +16,7 @@ from skimage.draw import polygon2mask
 
 from fw_gear_hndeface.methods.contract import Method, Scene
 from fw_gear_hndeface.model import Float, Mask, Proposal, Volume
+from fw_gear_hndeface.ops.morphology import large_parts
 from fw_gear_hndeface.ops.relief import (
     Map,
     Rays,
@@ -32,6 +33,8 @@ from fw_gear_hndeface.ops.skin import SKIN_HU
 
 #: The part of the head frame that is looked at, mm at scale 1: from the ears forward, from below the chin to above the brows.
 LOW_MM, HIGH_MM = np.array([-95.0, -80.0, -165.0]), np.array([95.0, 80.0, 85.0])
+#: Smaller bright parts are metal streaks and tooth fragments, no skull.
+LEAST_BONE_MM3 = 1000.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def read_face(scene: Scene, shape: Shape) -> Face:
     head = Volume(rays.grid, np.where(body, raw.array, AIR_HU).astype(np.float32))
     skin = first_crossing(rays, head, SKIN_HU)
     seen = np.isfinite(skin) & (skin < _deepest_face(rays, scale))
-    bone = Mask(rays.grid, _large(head.array > shape.bone_hu, 1000), "bone")
+    bone = Mask(rays.grid, large_parts(head.array > shape.bone_hu, LEAST_BONE_MM3), "bone")
     fronts = [
         first_inside(rays, bone) - shape.bone_margin_mm * scale,
         first_inside(rays, resample_mask(scene.keep, rays.grid)) - shape.keep_margin_mm * scale,
@@ -101,14 +104,6 @@ def _deepest_face(rays: Rays, scale: float) -> Map:
     """How deep skin can lie and still be face: behind that, a ray passed over the cut end of the scan into neck or spine."""
     x = np.abs(rays.low[0] + rays.pixel_mm * np.arange(rays.shape[1]))
     return np.broadcast_to(scale * 50.0 + np.maximum(x - 35.0 * scale, 0.0), rays.shape)
-
-
-def _large(array: NDArray[np.bool_], voxels: int) -> NDArray[np.bool_]:
-    """Components of at least so many voxels (mm^3): metal streaks and tooth fragments are no skull."""
-    labels, count = ndimage.label(array)
-    keep = np.bincount(labels.ravel(), minlength=count + 1) >= voxels
-    keep[0] = False
-    return np.asarray(keep[labels])
 
 
 def zones(rays: Rays, scene: Scene, shape: Shape) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -72,6 +72,18 @@ def largest_component(mask: Mask) -> Mask:
     return Mask(mask.grid, labels == int(sizes.argmax()), f"largest part of {mask.name}")
 
 
+def large_parts(array: Bool, voxels: float) -> Bool:
+    """The parts of at least so many voxels; counted over set voxels only, so that no table as large as the scan is made."""
+    out = np.zeros(array.shape, dtype=np.bool_)
+    box = mask_box(array)
+    if box is None:
+        return out
+    labels, count = ndimage.label(array[box])
+    part = labels[array[box]]
+    out[box][array[box]] = (np.bincount(part, minlength=count + 1) >= voxels)[part]
+    return out
+
+
 def border_connected(array: Bool, sides: tuple[bool, bool, bool, bool, bool, bool]) -> Bool:
     """The parts of a mask that touch the chosen faces of the lattice: (k low, k high, j low, j high, i low, i high)."""
     labels, _ = ndimage.label(array)

@@ -23,7 +23,6 @@ SHELL_MM = 2.5
 CAP_MM = 5.0
 #: Anything denser than this in front of the new surface is not air: mask shell, strap, bolus.
 NOT_AIR_HU = -850.0
-EMPTY: Box = (slice(0, 0), slice(0, 0), slice(0, 0))
 #: Below this a voxel behind the new surface is a cavity, not tissue.
 CAVITY_HU = -250.0
 #: Candidates are found by blocks of this many pixels a side.
@@ -90,22 +89,27 @@ def resurface(scan: Volume, surfacing: Surfacing, texture: Texture, *, seed: int
     """
     box = _box(scan.grid, surfacing)
     whole = np.zeros(scan.grid.shape, dtype=np.bool_)
-    values = _fill(scan.crop(box), surfacing, texture, np.random.default_rng(seed), whole[box])
+    values = np.zeros(0, dtype=np.float32)
+    if box is not None:
+        values = _fill(scan.crop(box), surfacing, texture, np.random.default_rng(seed), whole[box])
     return Proposal(Mask(scan.grid, whole, f"{method} zone"), values, method)
 
 
-def _box(grid: Grid, surfacing: Surfacing) -> Box:
-    """The index box of the scan that holds the zone from well in front of the face to just behind its deepest surface."""
+def _box(grid: Grid, surfacing: Surfacing) -> Box | None:
+    """The index box of the scan that holds the zone from well in front of the face to just behind its deepest surface.
+
+    None where the zone is empty or lies beside the scan.
+    """
     rays, zone = surfacing.rays, surfacing.zone
     rows, columns = np.nonzero(zone)
     if rows.size == 0:
-        return EMPTY
+        return None
     deepest = float(np.maximum(surfacing.old, surfacing.new)[zone].max()) + SHELL_MM + CAP_MM
     low = rays.low + rays.pixel_mm * np.array([columns.min() - 1, 0, rows.min() - 1])
     high = rays.low + rays.pixel_mm * np.array([columns.max() + 1, 0, rows.max() + 1])
     high[1] = deepest
     ends = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
-    return points_box([rays.frame.to_patient(ends)], grid) or EMPTY
+    return points_box([rays.frame.to_patient(ends)], grid)
 
 
 def _fill(

@@ -1,0 +1,180 @@
+"""A new surface carried into voxels, on a block of tissue whose every millimetre is known."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from fw_gear_hndeface.model import Grid, Proposal, Volume
+from fw_gear_hndeface.ops.frame import HeadFrame
+from fw_gear_hndeface.ops.relief import Map, Rays, make_rays
+from fw_gear_hndeface.ops.resurface import Surfacing, Texture, measure_texture, resurface
+
+#: Step of the scan along the rays, mm.
+STEP_MM = 1.3
+FRAME = HeadFrame(np.array([4.0, -100.0, 50.0]), np.eye(3), 1.0)
+TEXTURE = Texture(40.0, 12.0, -1000.0, 4.0)
+OLD_MM = 0.0
+
+
+@cache
+def rays() -> Rays:
+    return make_rays(FRAME, np.array([-30.0, -40.0, -30.0]), np.array([30.0, 40.0, 30.0]))
+
+
+@cache
+def block() -> Volume:
+    """Fat behind y = 0 of the frame, a sheet of equipment 12 mm before it, a hollow 4 to 10 mm under the skin."""
+    grid = Grid((23, 67, 31), lattice(), "")
+    x, y, z = places(grid)
+    hu = np.where(y > OLD_MM, -90.0, -1000.0)
+    hu[(y > -13.0) & (y < -11.0)] = 120.0
+    hu[(y > 4.0) & (y < 10.0) & (np.hypot(x - 8, z - 8) < 8)] = -995.0
+    return Volume(grid, hu.astype(np.int16))
+
+
+def lattice() -> np.ndarray:
+    affine = np.eye(4)
+    affine[:3, :3] = np.fliplr(np.diag([2.1, STEP_MM, 2.9]))
+    affine[:3, 3] = FRAME.origin + np.array([-31.5, -39.0, -31.9])
+    return affine
+
+
+def places(grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Frame x, y, z of every voxel: the frame's axes are the patient's here."""
+    points = grid.to_patient(np.stack(np.indices(grid.shape), axis=-1)) - FRAME.origin
+    return points[..., 0], points[..., 1], points[..., 2]
+
+
+def surfaced(new: float | Map, *, seen: np.ndarray | None = None, seed: int = 3) -> tuple[Proposal, np.ndarray]:
+    """The block with a new surface inside a disc of 20 mm: what was proposed, and the new values."""
+    r = rays()
+    rows, columns = np.indices(r.shape)
+    disc = np.hypot(rows - 30.0, columns - 30.0) < 20.0
+    every = np.ones(r.shape, dtype=np.bool_)
+    surfacing = Surfacing(
+        r, np.full(r.shape, OLD_MM), np.broadcast_to(np.asarray(new, float), r.shape), disc, every if seen is None else seen
+    )
+    made = resurface(block(), surfacing, TEXTURE, seed=seed, method="test")
+    after = block().array.astype(float)
+    after[made.change.array] = made.fill_hu
+    return made, after
+
+
+def core(margin: float = 15.0) -> np.ndarray:
+    x, _, z = places(block().grid)
+    return np.asarray(np.hypot(x, z) < margin)
+
+
+def test_a_surface_put_back_turns_tissue_to_air_and_nothing_deeper() -> None:
+    _, after = surfaced(6.0)
+    _, y, _ = places(block().grid)
+    cleared = core() & (y > -6.0) & (y < 6.0 - STEP_MM)
+    assert after[cleared].max() < -950
+    assert after[cleared].mean() == pytest.approx(-1000, abs=2)
+    deep = core() & (y > 6.0 + 2.5 + 5.0 + 2 * STEP_MM)
+    assert np.array_equal(after[deep], block().array[deep])
+
+
+def test_a_surface_brought_forward_adds_tissue_and_leaves_no_edge_where_the_skin_was() -> None:
+    _, after = surfaced(-6.0)
+    _, y, _ = places(block().grid)
+    added = core() & (y > -6.0 + STEP_MM) & (y < 2.0)
+    assert after[added].mean() == pytest.approx(40.0, abs=2.0)
+    assert after[added].std() == pytest.approx(12.0, rel=0.25)
+    rows = [after[core() & (np.abs(y - at) < 0.6 * STEP_MM)].mean() for at in (-3.9, -1.3, 0.0, 1.3)]
+    assert np.ptp(rows) < 6.0
+
+
+def test_the_skin_gets_partial_volume() -> None:
+    position = -6.2
+    _, after = surfaced(position)
+    _, y, _ = places(block().grid)
+    at = core() & (np.abs(y - position) < 0.4 * STEP_MM)
+    share = np.clip((y[at] - position) / STEP_MM + 0.5, 0, 1)
+    assert np.abs(after[at] - (-1000 + share * 1040)).max() < 60.0
+
+
+def test_nothing_changes_outside_the_zone() -> None:
+    made, _ = surfaced(-6.0)
+    x, _, z = places(block().grid)
+    assert made.change.count > 500
+    assert np.hypot(x, z)[made.change.array].max() < 20.0 + 1.0
+
+
+def test_equipment_in_front_is_air_afterwards_even_where_no_patient_is_seen() -> None:
+    sheet = core() & (block().array == 120)
+    assert sheet.sum() > 100
+    _, after = surfaced(0.0)
+    assert after[sheet].max() < -950
+    unseen = np.zeros(rays().shape, dtype=np.bool_)
+    made, after = surfaced(-6.0, seen=unseen)
+    assert after[sheet].max() < -950
+    _, y, _ = places(block().grid)
+    assert after[core() & (y > -6.0) & (y < -1.0)].max() < -950, "where no skin is seen, nothing is built"
+    assert made.change.count > 0
+
+
+def test_a_hollow_that_the_new_surface_would_open_is_closed_and_a_deeper_one_is_left() -> None:
+    x, y, z = places(block().grid)
+    hollow = np.hypot(x - 8, z - 8) < 5.0
+    _, opened = surfaced(3.0)
+    cap = hollow & (y > 3.0 + STEP_MM) & (y < 7.0)
+    assert cap.sum() > 10
+    assert opened[cap].min() > -200
+    _, far = surfaced(-8.0)
+    inner = hollow & (y > 5.0) & (y < 9.0)
+    assert np.array_equal(far[inner], block().array[inner])
+
+
+def test_a_surface_that_stays_renews_the_old_skin_s_shell_only() -> None:
+    made, after = surfaced(0.0)
+    _, y, _ = places(block().grid)
+    tissue = made.change.array & (y > 0.0)
+    assert y[tissue].max() < 2.5 + STEP_MM
+    assert (after > -500).sum() <= (block().array > -500).sum()
+
+
+def test_values_that_would_not_change_are_left_out() -> None:
+    made, _ = surfaced(4.0)
+    assert np.all(np.abs(made.fill_hu - block().array[made.change.array]) > 0.5)
+    assert made.change.name == "test zone"
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_zone_that_is_empty_or_lies_beside_the_scan_is_an_empty_proposal(beside: bool) -> None:
+    r = rays()
+    flat, zone = np.zeros(r.shape), np.full(r.shape, beside)
+    affine = lattice()
+    affine[:3, 3] += 900.0 * beside
+    scan = Volume(Grid(block().grid.shape, affine, ""), block().array)
+    made = resurface(scan, Surfacing(r, flat, flat, zone, ~zone), TEXTURE, seed=1, method="test")
+    assert made.change.count == 0
+    assert made.fill_hu.shape == (0,)
+
+
+def test_the_seed_decides_the_grain() -> None:
+    assert surfaced(-6.0)[0].fill_hu.tobytes() == surfaced(-6.0)[0].fill_hu.tobytes()
+    assert not np.array_equal(surfaced(-6.0)[1], surfaced(-6.0, seed=4)[1])
+
+
+def test_texture_is_read_off_the_neighbourhood() -> None:
+    r = rays()
+    rng = np.random.default_rng(5)
+    y = np.broadcast_to(r.depth(np.arange(r.grid.shape[1], dtype=float))[None, :, None], r.grid.shape)
+    hu = np.where(y > 0, rng.normal(55.0, 18.0, y.shape), rng.normal(-990.0, 6.0, y.shape))
+    hu[:, :, :4] = 900.0
+    texture = measure_texture(Volume(r.grid, hu.astype(np.float32)), r, np.zeros(r.shape), np.ones(r.shape, dtype=np.bool_))
+    assert texture.tissue_hu == pytest.approx(55, abs=1.5)
+    assert texture.tissue_sd == pytest.approx(18, rel=0.1)
+    assert texture.air_hu == pytest.approx(-990, abs=1.5)
+    assert texture.air_sd == pytest.approx(6, rel=0.1)
+
+
+def test_texture_of_nothing_is_plain_tissue_and_plain_air() -> None:
+    r = rays()
+    empty = Volume(r.grid, np.full(r.grid.shape, -1000.0, dtype=np.float32))
+    texture = measure_texture(empty, r, np.zeros(r.shape), np.zeros(r.shape, dtype=np.bool_))
+    assert (texture.tissue_hu, texture.tissue_sd, texture.air_hu, texture.air_sd) == (0.0, 20.0, -1000.0, 0.0)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from fw_gear_hndeface.casework import Case, deface_case
 from fw_gear_hndeface.methods import REGISTRY
 from fw_gear_hndeface.model import Mask
+from fw_gear_hndeface.settings import Settings
 from tests import phantom as make
-from tests.chain import SEED, Look, defaced, scene_of
+from tests.chain import SEED, Look, defaced, no_stage, scene_of
 
 SEEDS = (SEED, 6)
 DRAWN = ("Eye_L", "Eye_R", "Parotid_L", "PTV70", "LN_Neck_IX_L")
@@ -169,17 +171,20 @@ def test_nothing_but_tissue_lies_just_behind_the_new_skin(look: Look) -> None:
         assert (behind < -300).mean() < 0.01 * step, f"{step} voxels behind the skin"
 
 
-def test_a_mask_shell_in_front_of_the_new_face_is_cleared() -> None:
-    head = make.with_shell(SEED)
-    plain = make.phantom(SEED, plain=True)
-    shell = (head.volume.array > -700) & (plain.volume.array < -900)
-    scene = scene_of(head)
-    plan = REGISTRY["membrane"].propose(scene).without(scene.keep)
-    after = plan.apply(head.volume)
-    front = Look(plain, after).face_zone()[:, None, :] & shell
-    assert front.sum() > 300
-    still = front & (after.array > -700) & (after.array == head.volume.array)
-    assert still.sum() < 0.02 * front.sum(), "a shell is a mould of the face"
+def test_a_mask_shell_is_cleared_and_the_skin_behind_it_leaves_no_edge() -> None:
+    bare, shelled = make.phantom(SEED, plain=True), make.with_shell(SEED)
+    done = deface_case(Case(shelled.volume, None, (), "CT"), Settings(), 11, no_stage)
+    assert done is not None
+    after = done.plan.apply(shelled.volume)
+    look = Look(bare, after)
+    shell = (shelled.volume.array > -700) & (bare.volume.array < -900) & look.face_zone()[:, None, :]
+    assert shell.sum() > 1000
+    still = shell & (after.array > -700) & (after.array == shelled.volume.array)
+    assert still.sum() < 0.02 * shell.sum(), "a shell is a mould of the face"
+    old, new = look.front(bare.volume), look.front(after)
+    k, i = np.nonzero(look.face_zone() & (old - new >= 4))
+    assert len(k) > 100
+    assert (after.array[k, old[k, i] - 1, i] < -300).mean() < 0.05, "the gap between skin and shell is closed"
 
 
 def test_a_kept_lump_on_the_nose_stays_and_everything_around_it_still_changes() -> None:

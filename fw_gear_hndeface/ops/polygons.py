@@ -197,14 +197,15 @@ def _crossings(rows: Float, columns: Float, count: int, upper_end: bool) -> tupl
 
 def _between(line: Index, cross: Float, shape: tuple[int, int], rim: float) -> Bool:
     """Pixels between the 1st and 2nd, 3rd and 4th ... crossing of each row, ends included where `rim` is positive."""
-    steps = np.zeros((shape[0], shape[1] + 1), np.int16)
+    steps = np.zeros((shape[0], shape[1] + 1), np.int32)
     first = np.clip(np.ceil(cross[0::2] - rim), 0, shape[1]).astype(np.intp)
     stop = np.clip(np.floor(cross[1::2] + rim) + 1, 0, shape[1]).astype(np.intp)
     some = stop > first
-    row = line[0::2][some]
-    np.add.at(steps, (row, first[some]), 1)
-    np.add.at(steps, (row, stop[some]), -1)
-    inside: Bool = np.cumsum(steps, axis=1, dtype=np.int16)[:, :-1] > 0
+    row = line[0::2][some] * (shape[1] + 1)
+    flat = steps.reshape(-1)
+    np.add.at(flat, row + first[some], np.int32(1))
+    np.add.at(flat, row + stop[some], np.int32(-1))
+    inside: Bool = np.cumsum(steps, axis=1, dtype=np.int32)[:, :-1] > 0
     return inside
 
 

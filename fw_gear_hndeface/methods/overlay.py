@@ -11,7 +11,6 @@ from fw_gear_hndeface.errors import LandmarkError
 from fw_gear_hndeface.methods.contract import Method, Scene
 from fw_gear_hndeface.model import Mask, Proposal
 from fw_gear_hndeface.ops.front import Front, around, inward, random_level, read_front, whole_face
-from fw_gear_hndeface.ops.near import around_body
 from fw_gear_hndeface.ops.relief import Map, membrane
 from fw_gear_hndeface.ops.resurface import Surfacing, measure_texture, resurface
 from fw_gear_hndeface.ops.skin import SKIN_HU
@@ -48,11 +47,11 @@ def propose(scene: Scene, layer: Layer | None = None) -> Proposal:
     """
     layer = layer or Layer()
     front = read_front(scene.scan, scene.body, scene.frame)
-    zone = whole_face(front.rays, scene.landmarks, layer.margin_mm * scene.strength)
-    if not (zone & front.seen).any():
+    zone = whole_face(front.rays, scene.landmarks, layer.margin_mm * scene.strength) & front.seen
+    if not zone.any():
         raise LandmarkError("overlay: no skin is seen where the face should be. Give a scan with more of the head.")
     new = raised(front, zone, layer, np.random.default_rng(scene.seed))
-    texture = measure_texture(front.head, front.rays, front.skin, zone & front.seen)
+    texture = measure_texture(front.head, front.rays, front.skin, zone)
     surfacing = Surfacing(front.rays, front.skin, new, zone, front.seen)
     return _only_added(scene, resurface(scene.scan, surfacing, texture, seed=scene.seed, method=METHOD.name))
 
@@ -62,7 +61,7 @@ def raised(front: Front, zone: np.ndarray, layer: Layer, rng: np.random.Generato
     scale = front.rays.frame.scale
     low, high = (end * scale for end in layer.gap_mm)
     gap = low + (high - low) * random_level(front.rays, rng, layer.length_mm * scale)
-    spanned = membrane(around(front, zone, layer.blur_mm * scale), zone & front.seen, stiff=False)
+    spanned = membrane(around(front, zone, layer.blur_mm * scale), zone, stiff=False)
     width = layer.bridge_mm * scale
     bridged = ndimage.gaussian_filter(ndimage.minimum_filter(front.skin, int(width) | 1), width / 4.0)
     wanted = np.clip(front.skin - np.minimum(spanned, bridged), gap, layer.most_mm * scale)
@@ -70,10 +69,9 @@ def raised(front: Front, zone: np.ndarray, layer: Layer, rng: np.random.Generato
 
 
 def _only_added(scene: Scene, made: Proposal) -> Proposal:
-    """The proposal without tissue that would become air: on coarse slices the new skin's blur reaches into the old."""
+    """The proposal without anything dense that would become air: slivers in a last slice, and with them a mask shell."""
     change = made.change.array
-    tissue = around_body(scene.scan.grid, scene.body)[change] & (scene.scan.array[change] > SKIN_HU)
-    stays = tissue & (made.fill_hu <= SKIN_HU)
+    stays = (scene.scan.array[change] > SKIN_HU) & (made.fill_hu <= SKIN_HU)
     kept = change.copy()
     kept[change] = ~stays
     return Proposal(Mask(made.change.grid, kept, made.change.name), made.fill_hu[~stays], made.method)
@@ -83,7 +81,7 @@ METHOD = Method(
     name="overlay",
     reference="Carina DeIdentifier / CuratAI (closed; published behaviour only): tissue laid before the face",
     removes="nothing; adds 3-20 mm of tissue before the skin of the whole face, and gives 2.5 mm of the old skin new values",
-    leaks="whoever tells the layer from the old tissue by its texture has the face; the external contour grows",
+    leaks="the face lies under the layer for whoever finds its edge; a mask shell before the layer stays",
     licence="own code, Apache-2.0",
     propose=propose,
     rules=("drawn",),

@@ -17,11 +17,15 @@ from fw_gear_hndeface.ops.resample import resample
 
 #: The plane passes this far below the brain (10 voxels of 1 mm in the published method).
 BUFFER_MM = 10.0
+#: The published hull runs around the silhouette's outer edge, one voxel outside.
+EDGE_MM = 1.0
 #: A plane that takes more of the body in view has missed the face.
 MOST_SHARE = 0.20
 #: HU of brain, how far it is worn down to part it from neck and orbits, and what an adult or a child has of it, mL.
 BRAIN_HU = (-10.0, 110.0)
 WORN_MM = 8.0
+#: Noise is evened out over this before brain is told from bone and fluid.
+EVEN_MM = 3.0
 BRAIN_ML = (600.0, 2200.0)
 #: The front of the hyoid in the head frame, mm at scale 1: below and behind the chin.
 HYOID_MM = np.array([0.0, 42.0, -120.0])
@@ -68,9 +72,10 @@ def line_under(silhouette: Float, buffer_mm: float) -> Line:
     ------
     Schimke and Hale 2011; hull by Andrew's monotone chain.
     """
-    order = np.lexsort((silhouette[:, 1], silhouette[:, 0]))
+    ring = np.array([[-EDGE_MM, 0.0], [EDGE_MM, 0.0], [0.0, -EDGE_MM], [0.0, EDGE_MM]])
+    points = (silhouette[:, None] + ring).reshape(-1, 2)
     hull: list[Float] = []
-    for point in silhouette[order]:
+    for point in points[np.lexsort((points[:, 1], points[:, 0]))]:
         while len(hull) > 1 and _turn(hull[-2], hull[-1], point) <= 0.0:
             hull.pop()
         hull.append(point)
@@ -100,7 +105,8 @@ def line_by_landmarks(scene: Scene) -> Line:
 def find_brain(scene: Scene) -> Mask | None:
     """The brain on the body's grid; None where the cranium is cut or no organ of its size is found."""
     head = resample(scene.scan, scene.body.grid)
-    soft = Mask(head.grid, (head.array > BRAIN_HU[0]) & (head.array < BRAIN_HU[1]) & scene.body.array, "soft tissue")
+    even = ndimage.gaussian_filter(head.array.astype(np.float32), EVEN_MM / head.grid.spacing_mm)
+    soft = Mask(head.grid, (even > BRAIN_HU[0]) & (even < BRAIN_HU[1]) & scene.body.array, "soft tissue")
     worn = erode(soft, WORN_MM)
     labels, count = ndimage.label(worn.array)
     if count == 0:

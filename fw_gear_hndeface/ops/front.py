@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.special import ndtr
 
-from fw_gear_hndeface.model import Bool, Landmarks, Mask, Volume
+from fw_gear_hndeface.model import Bool, Float, Grid, Landmarks, Mask, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.ops.near import FACE_RIM, outside_hull
 from fw_gear_hndeface.ops.relief import Map, Rays, fill_nearest, first_crossing, make_rays, smooth_inside
@@ -19,6 +19,8 @@ from fw_gear_hndeface.ops.skin import SKIN_HU
 LOW_MM, HIGH_MM = np.array([-95.0, -80.0, -165.0]), np.array([95.0, 80.0, 85.0])
 #: Skin farther behind the globes than this, and more at the sides, was met past the cut end of a scan.
 DEEPEST_MM, SIDE_MM = 50.0, 35.0
+#: There must be this much scan before the skin: a ray that comes in through the cut end of a scan meets flesh, not skin.
+CLEAR_MM = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +40,19 @@ def read_front(scan: Volume, body: Mask, frame: HeadFrame, pixel_mm: float = 1.0
     near = ndimage.binary_dilation(resample_mask(body, rays.grid).array, iterations=max(round(2.0 / pixel_mm), 1))
     cleaned = Volume(rays.grid, np.where(near, head.array, AIR_HU).astype(np.float32))
     skin = first_crossing(rays, cleaned, SKIN_HU)
-    x, _ = positions(rays)
-    seen = np.isfinite(skin) & (
-        np.nan_to_num(skin) < frame.scale * DEEPEST_MM + np.maximum(np.abs(x) - frame.scale * SIDE_MM, 0.0)
-    )
+    known = np.nan_to_num(skin)
+    x, z = np.broadcast_arrays(*positions(rays))
+    seen = np.isfinite(skin) & (known < frame.scale * DEEPEST_MM + np.maximum(np.abs(x) - frame.scale * SIDE_MM, 0.0))
+    seen &= _between_ends(scan.grid, frame, np.stack([x, known - CLEAR_MM * frame.scale, z], axis=-1))
     return Front(rays, head, fill_nearest(np.where(seen, skin, np.nan)), seen)
+
+
+def _between_ends(grid: Grid, frame: HeadFrame, places: Float) -> Bool:
+    """Whether frame points lie between the scan's lowest and highest slice; its other sides do not count."""
+    up = np.abs(frame.axes[2] @ grid.affine[:3, :3] / grid.spacing_mm)
+    axis = int(up.argmax())
+    index = grid.to_index(frame.to_patient(places))[..., axis]
+    return np.asarray((index >= -0.5) & (index <= grid.shape[axis] - 0.5))
 
 
 def positions(rays: Rays) -> tuple[Map, Map]:

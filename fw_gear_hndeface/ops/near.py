@@ -28,6 +28,8 @@ INSIDE_MM = (REGION_MM[0] + 0.01, REGION_MM[1] - 0.01)
 SAME_HU = 0.5
 #: The body mask comes on a 2 mm grid; skin of the scan lies within this of it.
 BODY_SLACK_MM = 2.5
+#: Radius of a ball that does not pass nostrils, parted lips and ear canals.
+SEAL_MM = 5.0
 #: The face with the air before it, and what the ears need on top, head frame mm at scale 1.
 FACE_MM = (np.array([-90.0, -90.0, -145.0]), np.array([90.0, 60.0, 55.0]))
 EARS_MM = (np.array([-105.0, -90.0, -145.0]), np.array([105.0, 100.0, 55.0]))
@@ -96,10 +98,22 @@ def look_at_face(scan: Volume, frame: HeadFrame, *, ears: bool) -> Near:
 
 
 def patient_of(near: Near, body: Mask) -> Bool:
-    """The patient at the scan's own resolution: all but the air reached from front, sides and top, and the equipment in it."""
-    dense = near.scan.array > SKIN_HU
-    dense &= around_body(near.grid, body)
-    return np.asarray(dense | ~border_connected(~dense, _open_sides(near)))
+    """The patient at the scan's own resolution: all but the air reached from front, sides and top, and the equipment in it.
+
+    Nostrils, lips and ear canals are no way in: the walls of nose and throat are not skin.
+    """
+    dense = (near.scan.array > SKIN_HU) & around_body(near.grid, body)
+    shut = dilate(resample_mask(airways(body), near.grid), BODY_SLACK_MM).array
+    return np.asarray(dense | ~border_connected(~(dense | shut), _open_sides(near)))
+
+
+def airways(body: Mask) -> Mask:
+    """Air beside the body that a ball from outside does not reach: nose, mouth and ear canals; on the body's grid."""
+    air, spacing = ~body.array, body.grid.spacing_mm
+    room = border_connected(air & (distance_mm(air, spacing) > SEAL_MM), (False, True, True, True, True, True))
+    if not room.any():
+        return Mask(body.grid, air, "airways")
+    return Mask(body.grid, np.asarray(air & (distance_mm(~room, spacing) > SEAL_MM)), "airways")
 
 
 def around_body(grid: Grid, body: Mask) -> Bool:

@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from fw_gear_hndeface.landmarks.contract import Evidence, Source, nothing
 from fw_gear_hndeface.model import Float, Landmark, Landmarks, Volume
+from fw_gear_hndeface.ops.boxes import points_box
 from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.ops.skin import SKIN_HU
 from fw_gear_hndeface.vocabulary import CANONICAL_FACE_MM
@@ -26,6 +27,9 @@ GAP_MM = 45.0
 STEP_BACK_MM = 14.0
 #: Across a gap the front may recede with the slope of a receding jaw, less than that from jaw to hyoid.
 SLOPE = 0.4
+#: A jaw's front bone is at least this high, spreads to both sides by this much within 7 cm of the chin, and the skin falls
+#: back by at least this much below the chin. Sternum and clavicles spread farther, hyoid and larynx are lower and narrower.
+JAW_HEIGHT_MM, JAW_SPREAD_MM, BELOW_CHIN_MM = 22.0, (32.0, 82.0), 12.0
 #: A nose stands at least this far before the upper lip 14 mm below its tip.
 NOSE_MM = 8.0
 SIGMA_MM = 7.0
@@ -95,6 +99,36 @@ def find_chin(profile: Profile) -> int | None:
     return last
 
 
+def is_jaw(volume: Volume, profile: Profile, chin: int) -> bool:
+    """Whether the bone above a supposed chin is a jaw: high, an arch to both sides, the throat falling back below."""
+    above = (profile.z >= profile.z[chin]) & (profile.z <= profile.z[chin] + 60.0)
+    height = np.count_nonzero(above & (profile.bone - profile.skin < JAW_DEPTH_MM)) * abs(profile.z[1] - profile.z[0])
+    below = profile.skin[(profile.z <= profile.z[chin] - 15.0) & (profile.z >= profile.z[chin] - 40.0)]
+    below = below[np.isfinite(below)]
+    retreats = below.size == 0 or float(below.max()) - profile.skin[chin] >= BELOW_CHIN_MM
+    spread = _spread(volume, profile, chin)
+    return bool(height >= JAW_HEIGHT_MM and retreats and all(JAW_SPREAD_MM[0] <= side <= JAW_SPREAD_MM[1] for side in spread))
+
+
+def _spread(volume: Volume, profile: Profile, chin: int) -> tuple[float, float]:
+    """How far front bone reaches to the left and to the right of the midline within 3 cm above the chin, mm."""
+    corners = np.array(
+        [
+            [profile.middle - 200.0, profile.skin[chin] - 10.0, profile.z[chin]],
+            [profile.middle + 200.0, profile.skin[chin] + 70.0, profile.z[chin] + 30.0],
+        ]
+    )
+    box = points_box([corners], volume.grid, margin=0)
+    if box is None:
+        return 0.0, 0.0
+    near = volume.crop(box)
+    columns = np.flatnonzero((near.array > BONE_HU).any(axis=(0, 1)))
+    if columns.size == 0:
+        return 0.0, 0.0
+    ends = near.grid.to_patient(np.array([[0, 0, columns[0]], [0, 0, columns[-1]]]))[:, 0] - profile.middle
+    return float(ends[1]), float(-ends[0])
+
+
 def find_nose(profile: Profile, chin: int) -> int | None:
     """Row of the nose tip: the foremost skin 45-100 mm above the chin that stands clear of the upper lip."""
     z = profile.z - profile.z[chin]
@@ -112,6 +146,8 @@ def locate(evidence: Evidence) -> Landmarks:
     profile = read_profile(evidence.head.volume)
     chin = None if profile is None else find_chin(profile)
     if profile is None or chin is None or profile.z[0] - profile.z[chin] < 20.0:
+        return nothing()
+    if not is_jaw(evidence.head.volume, profile, chin):
         return nothing()
     frame, sigma = _frame(profile, chin)
     if not 0.7 <= frame.scale <= 1.35:

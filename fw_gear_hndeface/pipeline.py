@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fw_gear_hndeface import __version__
+from fw_gear_hndeface.carry import LEFT_OUT, carry
 from fw_gear_hndeface.casework import Case, Defaced, deface_case, no_face_reason
 from fw_gear_hndeface.dicom.archive import Archive, ArchiveWriter, open_inputs
 from fw_gear_hndeface.dicom.limits import Limits
@@ -26,6 +27,7 @@ from fw_gear_hndeface.dicom.rtstruct import RoiSet, read_rois
 from fw_gear_hndeface.dicom.series import Stack, read_stacks
 from fw_gear_hndeface.dicom.study import Series, SeriesKind, already_defaced, read_contents
 from fw_gear_hndeface.dicom.tags import Stamp
+from fw_gear_hndeface.dicom.uids import uid_map
 from fw_gear_hndeface.dicom.write import write_stacks
 from fw_gear_hndeface.errors import HndefaceError, InputError, PrivacyError, SettingsError
 from fw_gear_hndeface.model import Finding, Level, Result, Verdict
@@ -55,6 +57,9 @@ class _Run:
     findings: list[Finding] = field(default_factory=list)
     objects: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    #: Every series of the job, and those beside the CT whose fate is open.
+    series: tuple[Series, ...] = ()
+    companions: list[Series] = field(default_factory=list)
     done: list[tuple[Stack, Defaced]] = field(default_factory=list)
 
     @contextmanager
@@ -98,6 +103,9 @@ def deface(inputs: Sequence[Path], work: Path, stem: str, settings: Settings, *,
         run.note(type(error).__name__.removesuffix("Error").lower(), str(error), "study", Level.ERROR)
         run.done.clear()
         images, verdict, code = (), Verdict.REFUSED, error.exit_code
+    for series in run.companions:
+        run.fate(series, LEFT_OUT)
+        run.note("left_out", f"{series.label} was left out: no defaced CT is there for it to follow.", series.label)
     result = _result(run, verdict, started)
     with run.stage("report", 0.95):
         reports = write_report(result, folder=work, stem=stem, settings=settings, figures=_figures(run))
@@ -150,11 +158,8 @@ def _sort(archive: Archive, run: _Run) -> tuple[list[Series], dict[str, RoiSet]]
     if not scans:
         raise InputError("The input holds no CT series with slices. Give the CT that the study was planned on.")
     rois = _read_rois([s for s in contents.series if s.kind is SeriesKind.RTSTRUCT], {s.frame for s in scans}, run)
-    for series in contents.series:
-        if series.kind is not SeriesKind.CT:
-            run.fate(series, "left out")
-            text = f"{series.label} may show the face and was left out: only CT is carried by this version."
-            run.note("left_out", text, series.label)
+    run.series = contents.series
+    run.companions = [series for series in contents.series if series.kind is not SeriesKind.CT]
     return [series for series in scans if not _is_done_already(series, run)], rois
 
 
@@ -213,8 +218,15 @@ def _write(writer: ArchiveWriter, run: _Run, key: bytes) -> None:
         key=key,
         image_type=run.settings.image_type,
         claim=passed,
+        uids=uid_map((i.uid for s in run.series for i in s.instances), (s.uid for s in run.series), key),
     )
     write_stacks(writer, [(stack, made.plan) for stack, made in run.done], stamp)
+    done = [(stack, made.plan, [cost.roi for cost in made.rois]) for stack, made in run.done]
+    carried = carry(writer, run.companions, done, stamp)
+    run.companions.clear()
+    run.findings += carried.findings
+    for series, fate in carried.fates:
+        run.fate(series, fate)
 
 
 def _privacy_code(run: _Run) -> int:

@@ -1,7 +1,7 @@
 """The only door to DICOM: archives, headers, stacks of slices, structure sets, and the bytes that go out.
 
 Order inside the package, each importing only from those before it: limits, containers, archive, uids, headers, study, geometry,
-codestream, pixels, phases, series, rtstruct, tags, splice, write.
+codestream, pixels, phases, series, rtstruct, tags, splice, write, carry_rtstruct, carry_rtdose.
 """
 
 import logging

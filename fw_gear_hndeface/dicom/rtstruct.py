@@ -107,6 +107,7 @@ def roi_frames(dataset: Dataset, default: str) -> Mapping[int, tuple[str, str]]:
 
 
 def roi_types(dataset: Dataset) -> Mapping[int, str]:
+    """RTROIInterpretedType of each region, by number."""
     return {
         int(item.get("ReferencedROINumber") or 0): str(item.get("RTROIInterpretedType") or "")
         for item in dataset.get("RTROIObservationsSequence") or []
@@ -122,20 +123,32 @@ def _contours(item: Dataset | None) -> tuple[list[Float], int]:
 
 def polygon_of(item: Dataset) -> Float | None:
     """Points (N, 3) LPS mm; None for what is not a closed planar polygon."""
-    if str(item.get("ContourGeometricType") or "").strip() not in CLOSED or "ContourData" not in item:
+    points = points_of(item)
+    if str(item.get("ContourGeometricType") or "").strip() not in CLOSED or points is None or len(points) < 3:
         return None
-    raw = item.get_item("ContourData").value
-    try:
-        # pydicom makes an object of each of half a million numbers; numpy reads the text at once.
-        numbers = np.array(raw.strip(b" \0").split(b"\\") if isinstance(raw, bytes) else list(raw), dtype=np.float64)
-    except (TypeError, ValueError):
-        return None
-    if numbers.size < 9 or numbers.size % 3 or not np.all(np.isfinite(numbers)):
-        return None
-    points: Float = numbers.reshape(-1, 3)
     spread = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
     off_plane = np.abs((points - points.mean(axis=0)) @ spread[2][2]).max()
     return points if off_plane <= FLAT_MM else None
+
+
+def points_of(item: Dataset) -> Float | None:
+    """Points (N, 3) LPS mm of a contour of any type; None where they are damaged."""
+    try:
+        numbers = np.array(point_texts(item), dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    if numbers.size == 0 or numbers.size % 3 or not np.all(np.isfinite(numbers)):
+        return None
+    return numbers.reshape(-1, 3)
+
+
+def point_texts(item: Dataset) -> list[bytes]:
+    """The numbers of a contour as they are written, three for each point."""
+    if "ContourData" not in item:
+        return []
+    raw = item.get_item("ContourData").value
+    # pydicom makes an object of each of half a million numbers; numpy reads the text at once.
+    return raw.strip(b" \0").split(b"\\") if isinstance(raw, bytes) else [str(part).encode() for part in raw or []]
 
 
 def _named_apart(rois: Iterable[Roi]) -> tuple[Roi, ...]:

@@ -144,6 +144,20 @@ def _describe(dataset: Dataset, stamp: Stamp) -> None:
     _describe_work(dataset, stamp)
 
 
+def stamp_companion(dataset: FileDataset, stamp: Stamp) -> None:
+    """Turn the header of an object that follows the CT (structure set, dose) into that of its defaced copy, in place.
+
+    UIDs go first, while the elements are as they were read: later on only what is set here would be seen.
+    """
+    uid = UID(new_uid(str(dataset.SOPInstanceUID), stamp.key))
+    remap_uids(dataset, stamp.uids)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+    for tag in _DELETED & set(dataset.keys()):
+        del dataset[tag]
+    _describe_series(dataset)
+    _describe_work(dataset, stamp)
+
+
 def remap_uids(dataset: Dataset, uids: Mapping[bytes, bytes]) -> set[BaseTag]:
     """Replace every known UID, at any depth, and delete icons inside sequences; the tags of the elements that changed."""
     touched = set()
@@ -207,6 +221,10 @@ def _describe_image(dataset: Dataset, stamp: Stamp) -> None:
         dataset.RescaleType = "HU"
     if stamp.claim:
         dataset.RecognizableVisualFeatures = "NO"
+    told = str(dataset.get("DerivationDescription") or "")
+    text = f"{OUR_NAME} {stamp.version}, method {stamp.method}: {stamp.description}"
+    dataset.DerivationDescription = (f"{told}; {text}" if told else text)[-SHORT_TEXT:]
+    _append(dataset, "DerivationCodeSequence", _code("113077", "Volume editing"))
 
 
 def _describe_work(dataset: Dataset, stamp: Stamp) -> None:
@@ -214,12 +232,8 @@ def _describe_work(dataset: Dataset, stamp: Stamp) -> None:
     methods = dataset.get("DeidentificationMethod")
     old = [] if not methods else [methods] if isinstance(methods, str) else list(methods)
     dataset.DeidentificationMethod = [*old, name[:LONG_STRING]]
-    told = str(dataset.get("DerivationDescription") or "")
-    text = f"{OUR_NAME} {stamp.version}, method {stamp.method}: {stamp.description}"
-    dataset.DerivationDescription = (f"{told}; {text}" if told else text)[-SHORT_TEXT:]
     if stamp.claim:
         _append(dataset, "DeidentificationMethodCodeSequence", _code("113102", "Clean Recognizable Visual Features Option"))
-    _append(dataset, "DerivationCodeSequence", _code("113077", "Volume editing"))
     _append(dataset, "ContributingEquipmentSequence", _equipment(stamp))
 
 

@@ -94,11 +94,13 @@ def render(surface: Surface, pose: Pose, *, pixel_mm: float = 1.0, light: tuple[
         picture's right.
     """
     axes = pose.axes
-    seen = surface.points @ axes.T.astype(np.float32)
-    low = seen.min(axis=0)
-    size = np.ceil((seen.max(axis=0) - low) / pixel_mm).astype(int) + 1
-    columns, rows = (((seen[:, :2] - low[:2]) / pixel_mm) + 0.5).astype(np.int64).T
-    depth, shade = _splat(rows * size[0] + columns, seen[:, 2] - low[2], surface.normals @ _light(axes, light), size)
+    seen = np.ascontiguousarray((surface.points @ axes.T.astype(np.float32)).T)  # numpy is quick along rows, not along columns
+    low = seen.min(axis=1)
+    size = np.ceil((seen.max(axis=1) - low) / pixel_mm).astype(int) + 1
+    columns, rows = (
+        ((across - start) / pixel_mm + 0.5).astype(np.int32) for across, start in zip(seen[:2], low[:2], strict=True)
+    )
+    depth, shade = _splat(rows * size[0] + columns, seen[2] - low[2], surface.normals @ _light(axes, light), size)
     return Picture(_shaded(depth, shade), depth, axes, low.astype(np.float64), pixel_mm)
 
 

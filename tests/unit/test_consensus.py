@@ -1,0 +1,150 @@
+"""One face out of several answers: who leads, what is in view, and where doubt is kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from fw_gear_hndeface.landmarks.consensus import Face, agree
+from fw_gear_hndeface.model import Landmark, Landmarks, Level, Mask, View, Volume
+from fw_gear_hndeface.ops.head import HeadScan
+from fw_gear_hndeface.ops.resample import lps_grid
+from fw_gear_hndeface.vocabulary import CANONICAL_FACE_MM, LANDMARK_NAMES
+
+EYES = ("globe_left", "globe_right")
+
+
+@cache
+def head(top_mm: float = 120.0) -> HeadScan:
+    """A block of a head around the canonical face, cut off at a height above the eyes."""
+    grid = lps_grid(np.array([[-95.0, -70.0, -180.0], [95.0, 130.0, top_mm]]), 5.0)
+    body = np.ones(grid.shape, dtype=np.bool_)
+    volume = Volume(grid, np.full(grid.shape, 40.0, dtype=np.float32))
+    return HeadScan(volume, Mask(grid, body, "body"), volume)
+
+
+def marks(
+    source: str, sigma_mm: float = 3.0, noise_mm: float = 1.5, shift: tuple[float, float, float] = (0, 0, 0)
+) -> Landmarks:
+    rng = np.random.default_rng(4)
+    return Landmarks(
+        {
+            name: Landmark(np.array(point) + np.array(shift) + rng.normal(0, noise_mm, 3), sigma_mm, source)
+            for name, point in CANONICAL_FACE_MM.items()
+        }
+    )
+
+
+def face_of(top_mm: float = 120.0, **answers: Landmarks) -> Face:
+    face = agree(answers, head(top_mm))
+    assert face is not None
+    return face
+
+
+def test_nobody_who_sees_a_face_is_no_face() -> None:
+    assert agree({}, head()) is None
+    assert agree({"rendered_face": Landmarks({}), "geometry": Landmarks({})}, head()) is None
+    few = Landmarks({name: marks("rendered_face")[name] for name in ("nose_tip", "chin", *EYES)})
+    assert agree({"rendered_face": few}, head()) is None
+
+
+def test_points_strewn_about_are_no_face() -> None:
+    assert agree({"rendered_face": marks("rendered_face", noise_mm=25.0)}, head()) is None
+
+
+def test_every_landmark_is_told_with_its_source() -> None:
+    seen = marks("rendered_face")
+    known = Landmarks({name: seen[name] for name in seen if not name.startswith("ear")})
+    face = face_of(rendered_face=known)
+    assert set(face.landmarks) == set(LANDMARK_NAMES)
+    assert face.landmarks["nose_tip"].source == "rendered_face"
+    assert np.array_equal(face.landmarks["nose_tip"].point, seen["nose_tip"].point)
+    assert face.landmarks["ear_left"].source == "canonical"
+    assert face.landmarks["ear_left"].sigma_mm >= 6.0 > face.landmarks["nose_tip"].sigma_mm
+    assert face.is_whole
+    assert face.is_in_view
+
+
+def test_drawn_eyes_outrank_seen_ones() -> None:
+    drawn = Landmarks(
+        {name: Landmark(np.array(CANONICAL_FACE_MM[name]) + np.array([0, 4, 0]), 2.0, "rtstruct") for name in EYES}
+    )
+    face = face_of(rendered_face=marks("rendered_face"), rtstruct=drawn)
+    for name in EYES:
+        assert face.landmarks[name].source == "rtstruct"
+        assert np.array_equal(face.landmarks[name].point, drawn[name].point)
+    assert face.landmarks["chin"].source == "rendered_face"
+
+
+def test_a_landmark_far_from_the_face_is_replaced_less_surely() -> None:
+    seen = marks("rendered_face")
+    stray = seen.updated({"chin": Landmark(seen["chin"].point + np.array([35.0, 0.0, 0.0]), 3.0, "rendered_face")})
+    chin = face_of(rendered_face=stray).landmarks["chin"]
+    assert chin.source == "canonical"
+    assert np.linalg.norm(chin.point - CANONICAL_FACE_MM["chin"]) < 8.0
+    assert chin.sigma_mm >= 6.0
+
+
+def test_a_landmark_a_little_off_is_kept_less_surely() -> None:
+    seen = marks("rendered_face", noise_mm=0.2)
+    off = seen.updated({"chin": Landmark(seen["chin"].point + np.array([0.0, 10.0, 0.0]), 3.0, "rendered_face")})
+    chin = face_of(rendered_face=off).landmarks["chin"]
+    assert chin.source == "rendered_face"
+    assert chin.sigma_mm > seen["chin"].sigma_mm + 0.5
+
+
+def test_a_cut_above_the_eyes_hides_the_brows_only() -> None:
+    face = face_of(15.0, rendered_face=marks("rendered_face", noise_mm=0.2))
+    assert face.landmarks["brow_left"].view is View.CUT
+    for name in ("globe_left", "nose_tip", "chin"):
+        assert face.landmarks[name].view is View.IN_VIEW
+    assert not face.is_whole
+    assert face.is_in_view
+
+
+def test_points_pressed_against_the_cut_are_not_believed() -> None:
+    seen = marks("rendered_face", noise_mm=0.2)
+    height = float(head(15.0).body.grid.corners()[:, 2].max())
+    pressed = {
+        name: replace(seen[name], point=np.array([*seen[name].point[:2], height - 2.0])) for name in ("brow_left", "brow_right")
+    }
+    face = face_of(15.0, rendered_face=seen.updated(pressed))
+    for name in pressed:
+        assert face.landmarks[name].source == "canonical"
+        assert face.landmarks[name].view is View.CUT
+
+
+def test_the_profile_takes_over_where_no_face_is_seen() -> None:
+    face = face_of(-20.0, geometry=marks("geometry", 7.0, 0.0))
+    assert face.landmarks["chin"].source == "geometry"
+    assert face.landmarks["globe_left"].view is View.CUT
+    assert 6.0 < face.sigma_mm < 9.0
+
+
+def test_a_whole_face_that_only_the_profile_claims_is_too_unsure_to_change() -> None:
+    face = face_of(geometry=marks("geometry", 7.0, 0.0))
+    assert face.is_whole
+    assert face.sigma_mm > 12.0, "the default limit of uncertainty"
+
+
+@pytest.mark.parametrize(("sigma_mm", "shift", "told"), [(6.0, 80.0, True), (6.0, 10.0, False), (3.0, 80.0, False)])
+def test_witnesses_that_disagree_are_told_and_doubted_unless_the_first_is_sure(
+    sigma_mm: float, shift: float, told: bool
+) -> None:
+    face = face_of(rendered_face=marks("rendered_face", sigma_mm), geometry=marks("geometry", 7.0, 0.0, (0, 0, -shift)))
+    assert [finding.code for finding in face.findings] == (["landmarks_disagree"] if told else [])
+    assert face.landmarks["nose_tip"].source == "rendered_face"
+    assert face.sigma_mm == pytest.approx(sigma_mm * (2.0 if told else 1.0), rel=0.25)
+    if told:
+        assert face.findings[0].level is Level.WARNING
+        assert "80 mm" in face.findings[0].message
+
+
+def test_a_face_beside_the_scan_is_not_in_view() -> None:
+    face = face_of(rendered_face=marks("rendered_face", noise_mm=0.2, shift=(0.0, 0.0, 0.0)))
+    assert face.is_in_view
+    away = agree({"geometry": marks("geometry", 7.0, 0.0, (0, 0, 400.0))}, head())
+    assert away is None or not away.is_in_view

@@ -101,7 +101,7 @@ def deface(inputs: Sequence[Path], work: Path, stem: str, settings: Settings, *,
         raise
     except HndefaceError as error:
         run.note(type(error).__name__.removesuffix("Error").lower(), str(error), "study", Level.ERROR)
-        run.done.clear()
+        _withdraw(run)
         images, verdict, code = (), Verdict.REFUSED, error.exit_code
     for series in run.companions:
         run.fate(series, LEFT_OUT)
@@ -111,6 +111,15 @@ def deface(inputs: Sequence[Path], work: Path, stem: str, settings: Settings, *,
         reports = write_report(result, folder=work, stem=stem, settings=settings, figures=_figures(run))
     on_progress("done", 1.0)
     return Staged(result, (*images, *reports), code)
+
+
+def _withdraw(run: _Run) -> None:
+    """Nothing of a refused study leaves, whatever was done already: every series but the companions gets its fate anew."""
+    run.done.clear()
+    run.objects.clear()
+    for series in run.series:
+        if not any(series is companion for companion in run.companions):
+            run.fate(series, "left out: the study was refused")
 
 
 def publish(staged: Staged, output: Path) -> tuple[Path, ...]:

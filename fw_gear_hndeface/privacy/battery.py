@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,13 @@ from fw_gear_hndeface.privacy.attacks import ATTACKS, Attack, Exposed, Guess, sk
 from fw_gear_hndeface.privacy.check import STRANGER_SHARE, View, likenesses
 from fw_gear_hndeface.privacy.match import Looks, Match, look_at, match
 from fw_gear_hndeface.privacy.shape import (
+    SHOWN_PARTS,
     SHOWN_SHARE,
     FaceSign,
     SurfaceError,
     blind_guess,
     face_sign,
-    identity_zone,
+    part_zones,
     surface_error,
 )
 
@@ -31,9 +32,14 @@ SAME_MM = 0.75
 #: Share of stranger pairs as near, below which an attack has matched. Many attacks are tried, so one hit by chance at the
 #: pipeline's 5 % would come in every other head; the plain skin is held to the pipeline's own share.
 MATCHED_SHARE = 0.01
-#: A relief with at least this correlation and height is a natural face (originals of 18 of 20 heads; the other two are seen by
-#: the detector, whose score must then be at least `SURE_SCORE` on a relief that is not flat).
-NATURAL = FaceSign(0.7, 0.65)
+#: A relief with at least this correlation and height is a natural face, or a natural nose. Mouths and eyes alone are no sign:
+#: smooth surfaces over a jaw or a brow stand out as they do.
+NATURAL = {"face": FaceSign(0.7, 0.65), "nose": FaceSign(0.7, 0.7)}
+#: Attacks whose surfaces are rough.
+ROUGH = ("fill_texture",)
+#: No face stands out more than so many mean faces; rough fills do.
+HIGHEST = 1.8
+#: A face the detector is this sure of counts as well, on a relief that is not flat.
 SURE_SCORE, NOT_FLAT = 0.9, FaceSign(0.5, 0.45)
 
 
@@ -44,18 +50,23 @@ class Original:
     relief: Map
     zone: Bool
     blind: Map
+    parts: Mapping[str, tuple[Bool, Map]]
     views: Sequence[View]
 
 
 @dataclass(frozen=True, eq=False)
 class Exposure:
-    """What one guess shows. `looks` stays empty where a better guess of the same attack spoke already."""
+    """What one guess shows. `looks` stays empty where a better guess of the same attack spoke already.
+
+    `signs` are of the whole face and the nose; `recovered` is the share of each part's own relief that it holds.
+    """
 
     attack: str
     label: str
     inner: bool
-    sign: FaceSign | None
+    signs: Mapping[str, FaceSign]
     error: SurfaceError | None = None
+    recovered: Mapping[str, float] = field(default_factory=dict)
     match: Match | None = None
     looks: Looks | None = None
     guess: Guess | None = None
@@ -67,12 +78,15 @@ class Exposure:
 
     @property
     def shows(self) -> tuple[str, ...]:
-        """What it gives away: surface, identity (both need the original), face. Inner surfaces stay by design: nothing."""
+        """What it gives away. Inner surfaces stay by design: nothing.
+
+        Against the original: "surface", or "eyes", "nose", "mouth" as they were; "identity". By itself: "face".
+        """
         if self.inner:
             return ()
-        told = []
+        told = [part for part, share in self.recovered.items() if share >= SHOWN_PARTS[part]]
         if self.error is not None and self.error.recovered >= SHOWN_SHARE:
-            told.append("surface")
+            told = ["surface", *told]
         allowed = STRANGER_SHARE if self.attack == "skin" else MATCHED_SHARE
         if self.match is not None and self.match.rank == 1 and self.match.stranger_share < allowed:
             told.append("identity")
@@ -82,21 +96,28 @@ class Exposure:
 
     @property
     def is_face(self) -> bool:
-        """Whether the relief is a natural face's, whosever it is."""
-        if self.sign is None:
-            return False
-        return _reaches(self.sign, NATURAL) or (self.score >= SURE_SCORE and _reaches(self.sign, NOT_FLAT))
+        """Whether the relief, or its nose, is a natural face's, whosever it is.
+
+        What is left when fill is taken off a coarse scan is rough and may stand out like a nose by chance: there the detector
+        must see a face as well.
+        """
+        natural = any(_reaches(sign, NATURAL[part]) for part, sign in self.signs.items())
+        if natural and (self.attack not in ROUGH or self.score >= 0.0):
+            return True
+        return self.score >= SURE_SCORE and "face" in self.signs and _reaches(self.signs["face"], NOT_FLAT)
 
     def measures(self) -> dict[str, Any]:
         """Plain data for a report."""
-        parts: Mapping[str, Any] = {"sign": self.sign, "error": self.error, "match": self.match}
-        plain = {name: None if part is None else _rounded(asdict(part)) for name, part in parts.items()}
+        parts: Mapping[str, Any] = {"error": self.error, "match": self.match}
+        plain: dict[str, Any] = {name: None if part is None else _rounded(asdict(part)) for name, part in parts.items()}
+        plain |= {"signs": {part: _rounded(asdict(sign)) for part, sign in self.signs.items()}}
+        plain |= {"recovered": _rounded(self.recovered)}
         head = {"attack": self.attack, "surface": self.label, "inner": self.inner, "shows": list(self.shows)}
         return {**head, **_rounded({"detector_score": self.score}), **plain}
 
 
 def _reaches(sign: FaceSign, least: FaceSign) -> bool:
-    return sign.correlation >= least.correlation and sign.height >= least.height
+    return sign.correlation >= least.correlation and least.height <= sign.height <= HIGHEST
 
 
 def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,8 +132,10 @@ def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
 def remember(original: Exposed, landmarks: Landmarks) -> Original:
     """What the original shows, as the truth that every attack is measured against."""
     guess = skin_guess(original)
-    relief, zone = guess.relief(), identity_zone(original.rays, landmarks)
-    return Original(relief, zone, blind_guess(relief, zone), likenesses(guess.surface()))
+    relief, zones = guess.relief(), part_zones(original.rays, landmarks)
+    whole = np.asarray(np.logical_or.reduce(list(zones.values())))
+    parts = {part: (zone, blind_guess(relief, zone)) for part, zone in zones.items()}
+    return Original(relief, whole, blind_guess(relief, whole), parts, likenesses(guess.surface()))
 
 
 def run_battery(exposed: Exposed, original: Original | None = None, attacks: Iterable[Attack] = ()) -> list[Exposure]:
@@ -152,9 +175,19 @@ def _same(one: Map, other: Map) -> bool:
 
 
 def measure_guess(guess: Guess, relief: Map, attack: Attack, original: Original | None) -> Exposure:
-    """The shape of one guess, without the recogniser."""
-    error = None if original is None else surface_error(relief, original.relief, original.zone, original.blind)
-    return Exposure(attack.name, guess.label, attack.inner, face_sign(guess.rays, relief), error, guess=guess)
+    """The shape of one guess, without the recogniser: against the original, or how far it is a face by itself."""
+    if original is None:
+        return Exposure(attack.name, guess.label, attack.inner, signs_of(guess, relief), guess=guess)
+    error = surface_error(relief, original.relief, original.zone, original.blind)
+    parts = {part: surface_error(relief, original.relief, *rest) for part, rest in original.parts.items()}
+    recovered = {part: one.recovered for part, one in parts.items() if one is not None}
+    return Exposure(attack.name, guess.label, attack.inner, {}, error, recovered, guess=guess)
+
+
+def signs_of(guess: Guess, relief: Map) -> dict[str, FaceSign]:
+    """How far a guess is a face, and its nose a nose."""
+    found = {part: face_sign(guess.rays, relief, part) for part in NATURAL}
+    return {part: sign for part, sign in found.items() if sign is not None}
 
 
 def _tells(exposure: Exposure) -> float:
@@ -163,15 +196,20 @@ def _tells(exposure: Exposure) -> float:
         return np.inf
     if exposure.error is not None:
         return exposure.error.recovered
-    return -np.inf if exposure.sign is None else exposure.sign.correlation * exposure.sign.height
+    return max((sign.correlation * sign.height for sign in exposure.signs.values()), default=-np.inf)
 
 
 def look(exposure: Exposure, original: Original | None) -> Exposure:
-    """The same exposure with the recogniser's word, where it can matter."""
-    undecided = exposure.sign is not None and _reaches(exposure.sign, NOT_FLAT)
-    if exposure.guess is None or (original is None and not undecided):
+    """The same exposure with its signs and the recogniser's word, where it can matter."""
+    guess = exposure.guess
+    if guess is None:
         return exposure
-    surface = exposure.guess.surface()
+    signs = exposure.signs or signs_of(guess, guess.relief())
+    exposure = replace(exposure, signs=signs)
+    undecided = any(_reaches(sign, NOT_FLAT) for sign in signs.values())
+    if original is None and not undecided:
+        return exposure
+    surface = guess.surface()
     if surface.is_empty:
         return exposure
     looks = look_at(surface, None if original is None else original.views)

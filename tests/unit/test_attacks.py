@@ -78,7 +78,7 @@ def flattened(hu: np.ndarray) -> np.ndarray:
 
 def test_the_untouched_head_shows_surface_identity_and_face() -> None:
     found = run_battery(exposed(), original(), [ATTACKS["skin"]])
-    assert found[0].shows == ("surface", "identity", "face")
+    assert found[0].shows == ("surface", "eyes", "nose", "mouth", "identity", "face")
     assert found[0].match is not None
     assert found[0].match.rank == 1
     assert found[0].match.distance < 0.05
@@ -161,9 +161,9 @@ def test_the_inside_of_a_mask_is_a_mould_of_the_face() -> None:
 def test_bone_and_muscle_are_left_by_design_and_give_nothing_away() -> None:
     assert {name for name, attack in ATTACKS.items() if attack.inner} == {"muscle", "bone"}
     telling = SurfaceError(0.0, 0.0, 100.0, 100.0, 1.0)
-    inner = Exposure("bone", "200 HU", True, FaceSign(1.0, 1.0), telling)
+    inner = Exposure("bone", "200 HU", True, {"face": FaceSign(1.0, 1.0)}, telling)
     assert inner.shows == ()
-    assert Exposure("skin", "0 HU", False, FaceSign(1.0, 1.0), telling).shows == ("surface", "face")
+    assert Exposure("skin", "0 HU", False, {"face": FaceSign(1.0, 1.0)}, telling).shows == ("surface", "face")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_identity_is_shown_where_the_own_original_is_first_and_nearer_than_stran
     attack: str, share: float, rank: int, shows: tuple[str, ...]
 ) -> None:
     matched = Match(6, 6, 1.0, 0.4, 0.3, share, rank, 61)
-    assert Exposure(attack, "-300 HU", False, FaceSign(0.0, 0.0), None, matched).shows == shows
+    assert Exposure(attack, "-300 HU", False, {}, None, match=matched).shows == shows
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,30 @@ def test_a_face_is_a_natural_relief_or_a_sure_detection_on_one_that_is_not_flat(
     sign: FaceSign, score: float, face: bool
 ) -> None:
     looks = Looks(np.zeros((6, 128)), 6, score)
-    assert Exposure("skin", "-300 HU", False, sign, looks=looks).is_face is face
+    assert Exposure("skin", "-300 HU", False, {"face": sign}, looks=looks).is_face is face
+
+
+@pytest.mark.parametrize(("score", "face"), [(0.1, True), (-0.1, False), (np.nan, False)])
+def test_a_rough_surface_is_a_face_only_where_the_detector_says_so_too(score: float, face: bool) -> None:
+    looks = Looks(np.zeros((6, 128)), 6, score)
+    rough = Exposure("fill_texture", "calm tissue", False, {"face": FaceSign(0.9, 0.9)}, looks=looks)
+    assert rough.is_face is face
+
+
+@pytest.mark.parametrize(("part", "share", "shown"), [("eyes", 0.61, True), ("eyes", 0.59, False), ("nose", 0.89, False)])
+def test_a_part_left_as_it_was_is_shown(part: str, share: float, shown: bool) -> None:
+    error = SurfaceError(5.0, 15.0, 40.0, 50.0, -1.0)
+    assert Exposure("skin", "-300 HU", False, {}, error, {part: share}).shows == ((part,) if shown else ())
+
+
+def test_a_mouth_left_as_it_was_is_found() -> None:
+    head = make.phantom(plain=True)
+    points = head.volume.grid.to_patient(np.stack(np.indices(head.volume.array.shape), axis=-1))
+    above = points[..., 2] > head.landmarks["subnasale"].point[2] + 7
+    left = released(lambda hu: np.where(above, flattened(hu), hu))
+    found = run_battery(left, original(), [ATTACKS["skin"]])
+    assert "mouth" in found[0].shows
+    assert not {"eyes", "nose", "surface"} & set(found[0].shows)
 
 
 def test_surface_error_by_hand() -> None:

@@ -1,0 +1,162 @@
+"""One method on one head: what it leaves to see, and what it costs. Plain data, ready for a file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fw_gear_hndeface.casework import deface_located
+from fw_gear_hndeface.errors import HndefaceError
+from fw_gear_hndeface.evaluate.features import (
+    body_of,
+    dice,
+    first_order,
+    rim_of,
+    surface_hd95,
+    unchanged_percent,
+)
+from fw_gear_hndeface.evaluate.structures import structure_of
+from fw_gear_hndeface.evaluate.studies import Head
+from fw_gear_hndeface.model import Bool, Mask, Roi, RoiKind, Volume
+from fw_gear_hndeface.ops.boxes import Box, mask_box, points_box
+from fw_gear_hndeface.ops.polygons import rasterise
+from fw_gear_hndeface.privacy.attacks import expose
+from fw_gear_hndeface.privacy.battery import Exposure, Original, remember, run_battery
+from fw_gear_hndeface.settings import Settings
+from fw_gear_hndeface.verify import differing, measure
+
+#: The head as it came, measured like a method's result: the baseline of every table.
+UNTOUCHED = "original"
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """A drawn region as voxels of its own index box."""
+
+    roi: Roi
+    name: str
+    box: Box
+    inside: Bool
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What every method on one head is measured against."""
+
+    head: Head
+    original: Original
+    structures: tuple[Structure, ...]
+    body: Bool
+
+
+def prepare(head: Head) -> Ground:
+    """The truth of one head: its face, its regions, its outline."""
+    exposed = expose(head.case.scan, [head.scan.body], head.face.frame)
+    return Ground(head, remember(exposed, head.face.landmarks), structures_of(head), body_of(head.case.scan.array))
+
+
+def structures_of(head: Head) -> tuple[Structure, ...]:
+    """The drawn regions that are neither outline nor equipment, as voxels."""
+    grid, found = head.case.scan.grid, []
+    for roi in head.case.rois:
+        box = points_box(roi.contours_mm, grid)
+        if roi.kind in (RoiKind.EXTERNAL, RoiKind.SUPPORT) or box is None:
+            continue
+        inside = rasterise(roi, grid.crop(box)).array
+        if inside.any():
+            found.append(Structure(roi, structure_of(roi), box, inside))
+    return tuple(found)
+
+
+def try_method(ground: Ground, method: str, seed: int) -> dict[str, Any]:
+    """The record of one method on one head; a refusal is a record too."""
+    case, found = ground.head.case, (ground.head.scan, ground.head.face)
+    record: dict[str, Any] = {"method": method, "head": ground.head.name, "status": "done"}
+    start = time.perf_counter()
+    after, changed = case.scan, np.zeros(case.scan.grid.shape, dtype=np.bool_)
+    if method != UNTOUCHED:
+        try:
+            settings = Settings(method=method, privacy="report", max_uncertainty_mm=50.0)
+            made = deface_located(case, found, settings, seed, _untimed)
+        except HndefaceError as error:
+            return {**record, "status": "refused", "reason": str(error), "error": type(error).__name__}
+        after = made.plan.apply(case.scan)
+        changed = differing(case.scan.array, after.array)
+        record |= {"strength": made.strength, "kept_ml": round(made.plan.keep.volume_ml, 1)}
+    record["seconds"] = round(time.perf_counter() - start, 2)
+    return {**record, **costs(ground, after, changed), **exposures(ground, after, changed)}
+
+
+@contextmanager
+def _untimed(_name: str, _share: float) -> Iterator[None]:
+    yield
+
+
+def costs(ground: Ground, after: Volume, changed: Bool) -> dict[str, Any]:
+    """Volumes, outline and structures after a change (privacy.md 7)."""
+    before = ground.head.case.scan
+    cost = measure(before, after, changed)
+    body = body_of(after.array)
+    away = _beyond(changed)
+    outside = rim_of(body)[away] ^ rim_of(ground.body)[away]
+    return {
+        "removed_ml": round(cost.removed_ml, 2),
+        "added_ml": round(cost.added_ml, 2),
+        "retextured_ml": round(cost.retextured_ml, 2),
+        "body_dice": round(dice(ground.body, body), 6),
+        "body_hd95_mm": round(surface_hd95(ground.body, body, before.grid), 3),
+        "outline_moved_outside_zone_voxels": int(np.count_nonzero(outside)),
+        "structures": [_structure_cost(one, before, after, changed) for one in ground.structures],
+    }
+
+
+def _beyond(changed: Bool) -> Bool:
+    """Voxels farther than two voxels from every change."""
+    away = np.ones(changed.shape, dtype=np.bool_)
+    box = mask_box(changed, (2, 2, 2))
+    if box is not None:
+        away[box] = False
+    return away
+
+
+def _structure_cost(structure: Structure, before: Volume, after: Volume, changed: Bool) -> dict[str, Any]:
+    inside, box = structure.inside, structure.box
+    percent = unchanged_percent(changed[box], inside)
+    old = first_order(before.array[box][inside])
+    new = old if percent == 100.0 else first_order(after.array[box][inside])
+    return {
+        "structure": structure.name,
+        "kind": structure.roi.kind.value,
+        "volume_ml": round(float(np.count_nonzero(inside)) * before.grid.voxel_ml, 3),
+        "unchanged_percent": percent,
+        "features": {name: [_plain(old[name]), _plain(new[name])] for name in old},
+    }
+
+
+def _plain(value: float) -> float | None:
+    return round(value, 6) if np.isfinite(value) else None
+
+
+def exposures(ground: Ground, after: Volume, changed: Bool) -> dict[str, Any]:
+    """What every attack shows of the face, with the embeddings that ranks in a cohort's gallery are made of."""
+    head = ground.head
+    patient = [head.scan.body, Mask(after.grid, changed, "changed")]
+    found = run_battery(expose(after, patient, head.face.frame), ground.original)
+    seen = [one for one in found if one.looks is not None or one.error is not None]
+    return {"exposures": [one.measures() for one in seen], "embeddings": [_embeddings(one) for one in seen if one.looks]}
+
+
+def _embeddings(exposure: Exposure) -> dict[str, Any]:
+    rows: Sequence[Any] = [] if exposure.looks is None else exposure.looks.embeddings.tolist()
+    plain = [None if not np.isfinite(row[0]) else [round(value, 4) for value in row] for row in rows]
+    return {"attack": exposure.attack, "surface": exposure.label, "inner": exposure.inner, "views": plain}
+
+
+def with_label(head: Head, label: str) -> Head:
+    """The same head under a label that is safe to print."""
+    return replace(head, case=replace(head.case, label=label))

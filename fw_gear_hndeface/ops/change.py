@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from scipy import ndimage
 
 from fw_gear_hndeface.model import Bool, Float, Grid, Plan, Volume
 from fw_gear_hndeface.ops.boxes import mask_box
-from fw_gear_hndeface.ops.morphology import distance_mm
+from fw_gear_hndeface.ops.morphology import within_mm
 from fw_gear_hndeface.ops.skin import SKIN_HU
 
 #: How far from the change an outline drawn off the skin (partial volume, a margin, a mask shell) may still follow the old face.
@@ -38,7 +39,7 @@ class Change:
     body: Bool
     kept: Bool
 
-    @property
+    @cached_property
     def room(self) -> Bool:
         """Air around the new body near the change: nothing drawn or dosed may reach into it."""
         return self.near & ~self.body
@@ -69,7 +70,7 @@ def surface_change(before: Volume, plan: Plan) -> Change | None:
     body = _bodies(before, plan, box[0])[:, box[1], box[2]]
     # What a mask shell encloses counts as body, but never what was taken away, nor the rim of air that it leaves behind.
     body &= new | ~ndimage.binary_dilation(gone, _AROUND)
-    near = distance_mm(~(gone | came), spacing) <= REACH_MM
+    near = within_mm(gone | came, spacing, REACH_MM)
     return Change(part.grid, gone, came, near, body, plan.keep.array[box])
 
 

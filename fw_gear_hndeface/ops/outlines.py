@@ -92,6 +92,8 @@ class _Plane:
     shape: tuple[int, int]
     #: Width of the scan's voxels in cells of the lattice.
     rim: int
+    #: The scan's slice that the plane is; None where it lies across the slices.
+    slice: int | None
 
     @classmethod
     def of(cls, contours: Sequence[Float], grid: Grid) -> _Plane:
@@ -100,7 +102,8 @@ class _Plane:
         if np.ptp(index[:, 0]) <= FLAT_SLICES:
             steps = grid.affine[:3, 1:3]
             normal = np.cross(steps[:, 0], steps[:, 1])
-            origin, shape, rim = grid.to_patient([index[:, 0].mean(), 0, 0]), grid.shape[1:], 1
+            level = float(index[:, 0].mean())
+            origin, shape, rim, number = grid.to_patient([level, 0, 0]), grid.shape[1:], 1, round(level)
         else:
             # Planes across the slices: voxels are looked up on a lattice finer than they are.
             row, column, normal = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2]
@@ -110,9 +113,10 @@ class _Plane:
             low = np.floor(flat.min(axis=0)) - 4
             shape = tuple((np.ceil(flat.max(axis=0)) + 5 - low).astype(int).tolist())
             origin, rim = points.mean(axis=0) + steps @ low, int(np.ceil(grid.spacing_mm.max() / fine))
+            number = None
         normal = normal / np.linalg.norm(normal)
         first, second = (axis for axis in range(3) if axis != int(np.argmax(np.abs(normal))))
-        return cls(normal, float((points @ normal).mean()), (first, second), origin, steps, (shape[0], shape[1]), rim)
+        return cls(normal, float((points @ normal).mean()), (first, second), origin, steps, (shape[0], shape[1]), rim, number)
 
     @property
     def shrink(self) -> float:
@@ -123,12 +127,16 @@ class _Plane:
         """(N, 3) LPS mm -> the two coordinates that stand for them."""
         return points[:, list(self.axes)]
 
-    def index(self, grid: Grid) -> NDArray[np.intp]:
-        """Nearest voxel of every lattice cell, (J, I, 3); it may lie off the grid."""
-        return np.rint(grid.to_index(self._centres())).astype(np.intp)
+    def index(self, grid: Grid) -> NDArray[np.intp] | None:
+        """Nearest voxel of every lattice cell, (J, I, 3); it may lie off the grid. None where the lattice is a slice."""
+        return None if self.slice is not None else np.rint(grid.to_index(self._centres())).astype(np.intp)
 
-    def sample(self, array: Bool, index: NDArray[np.intp]) -> Bool:
+    def sample(self, array: Bool, index: NDArray[np.intp] | None) -> Bool:
         """An array of the grid on the lattice, False off the grid."""
+        if self.slice is not None and 0 <= self.slice < len(array):
+            return np.asarray(array[self.slice])
+        if index is None:
+            return np.zeros(self.shape, np.bool_)
         inside = np.all((index >= 0) & (index < np.array(array.shape)), axis=-1)
         out = np.zeros(self.shape, np.bool_)
         out[inside] = array[tuple(index[inside].T)]
@@ -151,8 +159,10 @@ class _Plane:
         rows, first = np.nonzero(turns == 1)
         stop = np.nonzero(turns == -1)[1]
         corners = [(rows - 0.5, first - 0.5), (rows - 0.5, stop - 0.5), (rows + 0.5, stop - 0.5), (rows + 0.5, first - 0.5)]
-        rings = np.stack([self.flat(self._at(np.column_stack(corner))) for corner in corners], axis=1)
-        return shapely.simplify(shapely.union_all(shapely.polygons(rings), grid_size=SNAP_MM), SNAP_MM)
+        # joined in cells, where halves are exact and no snapping is needed, then carried to mm
+        rings = np.stack([np.column_stack(corner) for corner in corners], axis=1)
+        joined = shapely.simplify(shapely.union_all(shapely.polygons(rings)), 0.0)
+        return shapely.transform(joined, lambda cells: self.flat(self._at(cells)))
 
     def lifted(self, rings: Sequence[Float], contours: Sequence[Float]) -> tuple[Float, ...]:
         """Rings back in LPS mm; points that come from the old contours are exactly those."""

@@ -139,6 +139,15 @@ def _methods(options: argparse.Namespace) -> int:
     return 0
 
 
+def _compare(options: argparse.Namespace) -> int:
+    """Compare methods over a cohort."""
+    from fw_gear_hndeface.evaluate.commands import compare, cores
+    from fw_gear_hndeface.methods import REGISTRY
+
+    names = options.methods.split(",") if options.methods else list(REGISTRY)
+    return compare(options.studies, names, options.output, workers=options.workers or cores(), say=_say)
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose complaints are `SettingsError`s: one sentence, exit code 2, and no word that may be a file's name."""
 
@@ -169,6 +178,13 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", type=Path, default=Path("demo"), metavar="DIR", help="folder for the demo (default: demo)"
     )
     demo.set_defaults(command=_demo)
+
+    compare = commands.add_parser("compare", help="compare methods over a cohort", description="Compare methods over a cohort.")
+    compare.add_argument("studies", nargs="+", type=Path, metavar="STUDY", help="zips or folders; one folder holds one cohort")
+    compare.add_argument("-m", "--methods", metavar="A,B", help="methods to compare (default: all)")
+    compare.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="tables, chart and records")
+    compare.add_argument("-j", "--workers", type=int, metavar="N", help="studies at a time (default: one per core)")
+    compare.set_defaults(command=_compare)
 
     methods = commands.add_parser("methods", help="list the methods", description="List the methods of changing a face.")
     methods.add_argument("--json", action="store_true", help="for programs")

@@ -14,6 +14,8 @@ from fw_gear_hndeface.ops.resample import AIR_HU
 TISSUE_HU = (-125.0, 50.0)
 #: Width of the grain that reconstruction leaves in tissue, mm (Gaussian sigma).
 GRAIN_MM = 0.8
+#: Different values that a fill is drawn from.
+SHADES = 1024
 #: Fewer neighbours than this say nothing about tissue.
 LEAST_NEIGHBOURS = 50
 
@@ -40,8 +42,8 @@ def tissue(near: Near, neighbours: Bool, rng: np.random.Generator) -> Single:
     grain = noise(near.grid, rng, GRAIN_MM)
     if values.size < LEAST_NEIGHBOURS:
         return 20.0 * grain
-    rank = np.asarray(ndtr(grain), dtype=np.float32)
-    return np.asarray(np.interp(rank, np.linspace(0.0, 1.0, values.size), values), dtype=np.float32)
+    palette = np.quantile(values, np.linspace(0.0, 1.0, SHADES)).astype(np.float32)
+    return np.asarray(palette[(ndtr(grain) * (SHADES - 1)).astype(np.int16)])
 
 
 def noise(grid: Grid, rng: np.random.Generator, sigma_mm: float) -> Single:
@@ -52,5 +54,10 @@ def noise(grid: Grid, rng: np.random.Generator, sigma_mm: float) -> Single:
 
 
 def level(grid: Grid, rng: np.random.Generator, sigma_mm: float) -> Single:
-    """A smooth random field with every value between 0 and 1 equally likely, (K, J, I)."""
-    return np.asarray(ndtr(noise(grid, rng, sigma_mm)), dtype=np.float32)
+    """A smooth random field with every value between 0 and 1 equally likely, (K, J, I); drawn coarsely and interpolated."""
+    extent = np.array(grid.shape) * grid.spacing_mm
+    count = np.maximum(np.ceil(2.0 * extent / sigma_mm).astype(int), 2)
+    affine = np.diag([*(extent / count), 1.0])
+    coarse = noise(Grid((int(count[0]), int(count[1]), int(count[2])), affine), rng, sigma_mm)
+    fine = ndimage.zoom(coarse, np.array(grid.shape) / count, order=1, grid_mode=True, mode="nearest")
+    return np.asarray(ndtr(fine / max(float(fine.std()), 1e-6)), dtype=np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.special import ndtr
 
-from fw_gear_hndeface.model import Bool, Float, Grid, Landmarks, Mask, Volume
+from fw_gear_hndeface.model import Bool, Grid, Landmarks, Mask, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.ops.near import FACE_RIM, outside_hull
 from fw_gear_hndeface.ops.relief import Map, Rays, fill_nearest, first_crossing, make_rays, smooth_inside
@@ -19,8 +19,9 @@ from fw_gear_hndeface.ops.skin import SKIN_HU
 LOW_MM, HIGH_MM = np.array([-95.0, -80.0, -165.0]), np.array([95.0, 80.0, 85.0])
 #: Skin farther behind the globes than this, and more at the sides, was met past the cut end of a scan.
 DEEPEST_MM, SIDE_MM = 50.0, 35.0
-#: There must be this much scan before the skin: a ray that comes in through the cut end of a scan meets flesh, not skin.
-CLEAR_MM = 10.0
+#: A ray that comes into the scan this far before the globes has passed no nose; a later one may come in this much behind the
+#: skin of its neighbour, mm.
+BEFORE_MM, SLACK_MM = -60.0, 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,19 +41,39 @@ def read_front(scan: Volume, body: Mask, frame: HeadFrame, pixel_mm: float = 1.0
     near = ndimage.binary_dilation(resample_mask(body, rays.grid).array, iterations=max(round(2.0 / pixel_mm), 1))
     cleaned = Volume(rays.grid, np.where(near, head.array, AIR_HU).astype(np.float32))
     skin = first_crossing(rays, cleaned, SKIN_HU)
-    known = np.nan_to_num(skin)
-    x, z = np.broadcast_arrays(*positions(rays))
-    seen = np.isfinite(skin) & (known < frame.scale * DEEPEST_MM + np.maximum(np.abs(x) - frame.scale * SIDE_MM, 0.0))
-    seen &= _between_ends(scan.grid, frame, np.stack([x, known - CLEAR_MM * frame.scale, z], axis=-1))
+    x, _ = np.broadcast_arrays(*positions(rays))
+    deepest = frame.scale * DEEPEST_MM + np.maximum(np.abs(x) - frame.scale * SIDE_MM, 0.0)
+    seen = np.isfinite(skin) & (np.nan_to_num(skin) < deepest)
+    seen &= _from_the_front(np.where(seen, skin, np.inf), _entry(scan.grid, rays), rays)
     return Front(rays, head, fill_nearest(np.where(seen, skin, np.nan)), seen)
 
 
-def _between_ends(grid: Grid, frame: HeadFrame, places: Float) -> Bool:
-    """Whether frame points lie between the scan's lowest and highest slice; its other sides do not count."""
-    up = np.abs(frame.axes[2] @ grid.affine[:3, :3] / grid.spacing_mm)
-    axis = int(up.argmax())
-    index = grid.to_index(frame.to_patient(places))[..., axis]
-    return np.asarray((index >= -0.5) & (index <= grid.shape[axis] - 0.5))
+def _entry(grid: Grid, rays: Rays) -> Map:
+    """Frame y where each ray comes between the scan's lowest and highest slice, mm; its other sides do not count."""
+    frame = rays.frame
+    axis = int(np.abs(frame.axes[2] @ grid.affine[:3, :3] / grid.spacing_mm).argmax())
+    x, z = np.broadcast_arrays(*positions(rays))
+    start = grid.to_index(frame.to_patient(np.stack([x, np.zeros_like(x), z], axis=-1)))[..., axis]
+    slope = float((np.linalg.inv(grid.affine[:3, :3]) @ frame.axes[1])[axis])
+    ends = [(end - start) / (slope if abs(slope) > 1e-6 else 1e-6) for end in (-0.5, grid.shape[axis] - 0.5)]
+    return np.asarray(np.minimum(*ends))
+
+
+def _from_the_front(skin: Map, entry: Map, rays: Rays) -> Bool:
+    """Rays that reach the skin through air in the scan, not through flesh or an airway at its cut end.
+
+    A ray that comes into the scan before every nose is taken. One that comes in later must do so before the skin that the ray
+    below it (or above it, at a lower end) met.
+    """
+    sure = entry < BEFORE_MM * rays.frame.scale
+    taken = sure.copy()
+    for rows in (range(len(skin)), reversed(range(len(skin)))):
+        last = np.full(skin.shape[1], -np.inf)
+        for row in rows:
+            ok = sure[row] | (entry[row] < last + SLACK_MM)
+            last = np.where(ok & np.isfinite(skin[row]), skin[row], last)
+            taken[row] |= ok
+    return taken
 
 
 def positions(rays: Rays) -> tuple[Map, Map]:

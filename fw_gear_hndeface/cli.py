@@ -139,6 +139,13 @@ def _methods(options: argparse.Namespace) -> int:
     return 0
 
 
+def _audit(options: argparse.Namespace) -> int:
+    """Say whether a study is safe to share."""
+    from fw_gear_hndeface.evaluate.commands import audit
+
+    return audit(options.inputs, options.original, options.output, say=_say)
+
+
 def _compare(options: argparse.Namespace) -> int:
     """Compare methods over a cohort."""
     from fw_gear_hndeface.evaluate.commands import compare, cores
@@ -178,6 +185,16 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", type=Path, default=Path("demo"), metavar="DIR", help="folder for the demo (default: demo)"
     )
     demo.set_defaults(command=_demo)
+
+    audit = commands.add_parser(
+        "audit", help="is a study safe to share?", description="Look for the face in a study.", epilog="0 safe, 7 unsafe"
+    )
+    audit.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="zip, tar, folder or files of one study")
+    audit.add_argument(
+        "--original", action="append", type=Path, default=[], metavar="INPUT", help="the study as it was; may be given again"
+    )
+    audit.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder for audit.json and audit.png")
+    audit.set_defaults(command=_audit)
 
     compare = commands.add_parser("compare", help="compare methods over a cohort", description="Compare methods over a cohort.")
     compare.add_argument("studies", nargs="+", type=Path, metavar="STUDY", help="zips or folders; one folder holds one cohort")

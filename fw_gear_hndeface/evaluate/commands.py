@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from fw_gear_hndeface import __version__
-from fw_gear_hndeface.errors import InputError, SettingsError
+from fw_gear_hndeface.errors import InputError, PrivacyError, SettingsError
+from fw_gear_hndeface.evaluate.audit import NO_FACE, Audit
+from fw_gear_hndeface.evaluate.audit import audit as look_at_study
 from fw_gear_hndeface.evaluate.compare import Record, checked_methods, run_cohort, tasks_of, write_whole
 from fw_gear_hndeface.evaluate.tables import Table, done, rankings, tables_of
 from fw_gear_hndeface.evaluate.trial import UNTOUCHED
-from fw_gear_hndeface.report.charts import Point, privacy_chart
+from fw_gear_hndeface.ops.render import Pose
+from fw_gear_hndeface.privacy.views import pictures
+from fw_gear_hndeface.report.charts import Point, Tile, picture_sheet, privacy_chart
 
 Say = Callable[[str], None]
+#: How the pictures of an audit look at the head: from a little below and to one side.
+SHEET_POSE = Pose(-12.0, 18.0)
 
 
 def compare(studies: Sequence[Path], methods: Sequence[str], output: Path, *, workers: int, say: Say) -> int:
@@ -38,6 +46,44 @@ def compare(studies: Sequence[Path], methods: Sequence[str], output: Path, *, wo
     (output / "privacy.png").write_bytes(chart(records, names))
     say(f"Look at {output}: comparison.md, privacy.png and one CSV per table. The folder records/ identifies the heads.")
     return 0
+
+
+def audit(paths: Sequence[Path], originals: Sequence[Path], output: Path | None, *, say: Say) -> int:
+    """Say whether a study is safe to share; 0 for safe, the privacy error's code for unsafe.
+
+    Raises
+    ------
+    SettingsError, InputError
+        An output that cannot be made, or input that cannot be read.
+    """
+    if output is not None:
+        make_folder(output)
+    with tempfile.TemporaryDirectory(prefix="hndeface-") as work:
+        found = look_at_study(paths, originals, Path(work))
+    for text in dict.fromkeys(sight.message for sight in found.sights):
+        say(text)
+    for head in found.heads:
+        if head["face_placed_by"] == NO_FACE:
+            say(f"{head['series']}: no face was found in it, under any disguise that was tried.")
+    say("safe: nothing was found that shows the face." if found.is_safe else "unsafe: do not share this study.")
+    if output is not None:
+        write_whole(output / "audit.json", json.dumps(found.measures(), indent=2, allow_nan=False) + "\n")
+        (output / "audit.png").write_bytes(picture_sheet(sheet_rows(found)))
+        say(f"Look at {output}: audit.json, audit.png. The pictures show the face if it can be seen.")
+    return 0 if found.is_safe else PrivacyError.exit_code
+
+
+def sheet_rows(found: Audit) -> list[tuple[str, list[Tile]]]:
+    """One row of pictures per series: the most telling guess of every attack."""
+    rows: dict[str, dict[str, Tile]] = {}
+    for where, one in found.exposures:
+        tiles = rows.setdefault(where, {})
+        if one.guess is None or one.attack in tiles:
+            continue
+        seen = pictures(one.guess.surface(), [SHEET_POSE])
+        if seen:
+            tiles[one.attack] = Tile(f"{one.attack}: {one.label}", seen[0].grey, alarm=bool(one.shows))
+    return [(where, list(tiles.values())) for where, tiles in rows.items() if tiles]
 
 
 def make_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,10 +54,11 @@ class Ground:
     body: Bool
 
 
-def prepare(head: Head) -> Ground:
-    """The truth of one head: its face, its regions, its outline."""
-    exposed = expose(head.case.scan, [head.scan.body], head.face.frame)
-    return Ground(head, remember(exposed, head.face.landmarks), structures_of(head), body_of(head.case.scan.array))
+def prepare(head: Head, original: Original | None = None) -> Ground:
+    """The truth of one head: its face (`original` where the caller has it already), its regions, its outline."""
+    if original is None:
+        original = remember(expose(head.case.scan, [head.scan.body], head.face.frame), head.face.landmarks)
+    return Ground(head, original, structures_of(head), body_of(head.case.scan.array))
 
 
 def structures_of(head: Head) -> tuple[Structure, ...]:
@@ -155,8 +156,3 @@ def _embeddings(exposure: Exposure) -> dict[str, Any]:
     rows: Sequence[Any] = [] if exposure.looks is None else exposure.looks.embeddings.tolist()
     plain = [None if not np.isfinite(row[0]) else [round(value, 4) for value in row] for row in rows]
     return {"attack": exposure.attack, "surface": exposure.label, "inner": exposure.inner, "views": plain}
-
-
-def with_label(head: Head, label: str) -> Head:
-    """The same head under a label that is safe to print."""
-    return replace(head, case=replace(head.case, label=label))

@@ -179,12 +179,18 @@ def _fill_texture(exposed: Exposed) -> Iterator[Guess]:
     hu = scan.array.astype(np.float32)
     rough = _local_deviation(hu - ndimage.uniform_filter(hu, (1, 3, 3)))
     fill = (rough > 20.0) & (hu > FILL_HU[0]) & (hu < FILL_HU[1])
-    calm = (_local_deviation(hu) < 30.0) & (hu > -200.0)
+    calm = calm_tissue(scan)
     dense, fill, calm = (_moved(Mask(scan.grid, array, "texture"), exposed) for array in (hu > SKIN_HU, fill, calm))
     for label, array in {"fill taken off": dense & ~_largest(ndimage.binary_closing(fill)), "calm tissue": calm}.items():
         core = _largest(ndimage.binary_opening(array))
         yield Guess(label, exposed.rays, ndimage.gaussian_filter(core.astype(np.float32), 0.7), 0.5)
         yield from _regrown(label, core, exposed)
+
+
+def calm_tissue(scan: Volume) -> Bool:
+    """Voxels of tissue whose slice is even around them: tissue as scanned, not random fill."""
+    hu = scan.array.astype(np.float32)
+    return np.asarray((_local_deviation(hu) < 30.0) & (hu > -200.0))
 
 
 def _moved(mask: Mask, exposed: Exposed) -> Bool:

@@ -1,0 +1,120 @@
+"""Old faces in the objects beside a scan: outlines, dose edges, and other images of the same head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+from fw_gear_hndeface.model import Bool, Grid, Landmarks, Mask, Roi, RoiKind, Volume
+from fw_gear_hndeface.ops.boxes import points_box
+from fw_gear_hndeface.ops.polygons import rasterise
+from fw_gear_hndeface.ops.relief import Rays
+from fw_gear_hndeface.ops.resample import AIR_HU, lps_grid, resample, resample_mask
+from fw_gear_hndeface.ops.skin import SKIN_HU
+from fw_gear_hndeface.privacy.attacks import Attack, Exposed, Guess
+from fw_gear_hndeface.privacy.battery import Exposure, Original, look, measure_guess
+from fw_gear_hndeface.privacy.shape import part_zones
+
+#: How far a contour may lie in the air before the skin, mm beyond half a voxel, and how much of it.
+OUTSIDE_MM, OUTSIDE_ML = 3.0, 1.0
+#: Edges of a dose, shares of its maximum.
+DOSE_LEVELS = (0.001, 0.01, 0.05)
+#: Percentiles of the foreground at which other images are cut.
+IMAGE_PERCENTILES = (2.0, 10.0, 25.0, 50.0)
+#: HU of a head made from an outline.
+TISSUE_HU = 40.0
+
+
+@dataclass(frozen=True, eq=False)
+class Seat:
+    """Where a face lies, whatever the image: its rays, its landmarks, and the original where it is known."""
+
+    rays: Rays
+    landmarks: Landmarks
+    original: Original | None
+
+    def judge(self, name: str, guesses: Iterator[Guess]) -> list[Exposure]:
+        """What guesses from an object beside the scan show; the recogniser looks at the most telling one."""
+        attack = Attack(name, "object beside the scan", lambda _: iter(()))
+        measured = [measure_guess(guess, guess.relief(), attack, self.original) for guess in guesses]
+        measured.sort(key=_telling, reverse=True)
+        return [look(one, self.original) if n == 0 else one for n, one in enumerate(measured)]
+
+
+def _telling(exposure: Exposure) -> float:
+    if exposure.error is not None:
+        return exposure.error.recovered
+    return max((sign.correlation * min(sign.height, 1.0) for sign in exposure.signs.values()), default=-np.inf)
+
+
+def outline_guess(rois: Sequence[Roi], rays: Rays) -> Iterator[Guess]:
+    """The surface of each drawn outline of the patient."""
+    for roi in rois:
+        if roi.kind is RoiKind.EXTERNAL and points_box(roi.contours_mm, rays.grid) is not None:
+            inside = region(roi, rays.grid).array
+            if inside.any():
+                yield Guess(f"outline, ROI {roi.number}", rays, ndimage.gaussian_filter(inside.astype(np.float32), 0.7), 0.5)
+
+
+def region(roi: Roi, grid: Grid) -> Mask:
+    """A drawn region on a turned grid, by way of its own planes: much faster than drawing it obliquely."""
+    points = np.concatenate(roi.contours_mm)
+    low, high = points.min(axis=0), points.max(axis=0)
+    corners = grid.corners()
+    low, high = np.maximum(low - 3, corners.min(axis=0) - 3), np.minimum(high + 3, corners.max(axis=0) + 3)
+    if np.any(high <= low):
+        return Mask.empty(grid, roi.name)
+    planes = np.unique(np.round([contour[:, 2].mean() for contour in roi.contours_mm], 2))
+    step = float(np.median(np.diff(planes))) if len(planes) > 1 else 2.0
+    upright = lps_grid(np.array([low, high]), 1.5, grid.frame)
+    affine = upright.affine.copy()
+    affine[2, 0], affine[2, 3] = step, planes[np.searchsorted(planes, low[2]).clip(0, len(planes) - 1)]
+    shape = (max(int((high[2] - affine[2, 3]) / step) + 1, 1), *upright.shape[1:])
+    return resample_mask(rasterise(roi, Grid((shape[0], shape[1], shape[2]), affine, grid.frame)), grid)
+
+
+def protruding_ml(inside: Bool, exposed: Exposed, landmarks: Landmarks) -> float:
+    """How much of a region lies in the air before eyes, nose and mouth of the released scan, mL."""
+    zone = np.logical_or.reduce(list(part_zones(exposed.rays, landmarks).values()))
+    dense = exposed.cleaned > SKIN_HU
+    # rays run along axis 1; what lies behind the first tissue is a cavity, not the room
+    before = ~np.logical_or.accumulate(dense, axis=1) & zone[:, None, :]
+    free = inside & before
+    if not free.any():
+        return 0.0
+    away = ndimage.distance_transform_edt(~dense, sampling=exposed.rays.pixel_mm)
+    allowed = OUTSIDE_MM + 0.5 * float(exposed.scan.grid.spacing_mm.max())
+    return float(np.count_nonzero(free & (away > allowed))) * exposed.rays.grid.voxel_ml
+
+
+def dose_guesses(dose: Volume, rays: Rays) -> Iterator[Guess]:
+    """Edges of a dose: most planning systems compute none outside the skin."""
+    field = resample(dose, rays.grid, outside=0.0).array.astype(np.float32)
+    if np.count_nonzero(dose.grid.contains(rays.grid.corners())) == 0 and not field.any():
+        return
+    top = float(dose.array.max())
+    for share in DOSE_LEVELS:
+        yield Guess(f"dose above {100 * share:g} %", rays, ndimage.gaussian_filter(field, 0.7), share * top)
+
+
+def image_guesses(image: Volume, rays: Rays) -> Iterator[Guess]:
+    """Surfaces of an image of any unit: cut at Otsu's threshold and at percentiles of its foreground."""
+    lowest = float(image.array.min())
+    field = resample(image, rays.grid, outside=lowest).array.astype(np.float32)
+    if float(np.ptp(field)) <= 0.0:
+        return
+    otsu = float(threshold_otsu(field))
+    foreground = field[field > otsu]
+    levels = {f"{p:g}th percentile": float(np.percentile(foreground, p)) * 0.5 for p in IMAGE_PERCENTILES if foreground.size}
+    for label, level in {"Otsu": otsu, **levels}.items():
+        yield Guess(label, rays, ndimage.gaussian_filter(field, 1.0), level)
+
+
+def outline_head(roi: Roi) -> Volume:
+    """A head made of an outline alone, on a grid of 2 mm: what an attacker has who is given only a structure set."""
+    grid = lps_grid(np.concatenate(roi.contours_mm), 2.0, "", margin_mm=20.0)
+    return Volume(grid, np.where(region(roi, grid).array, TISSUE_HU, AIR_HU).astype(np.float32))

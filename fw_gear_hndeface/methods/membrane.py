@@ -103,7 +103,18 @@ def read_face(scene: Scene, shape: Shape) -> Face:
 def _deepest_face(rays: Rays, scale: float) -> Map:
     """How deep skin can lie and still be face: behind that, a ray passed over the cut end of the scan into neck or spine."""
     x = np.abs(rays.low[0] + rays.pixel_mm * np.arange(rays.shape[1]))
-    return np.broadcast_to(scale * 50.0 + np.maximum(x - 35.0 * scale, 0.0), rays.shape)
+    return np.broadcast_to(scale * 45.0 + 0.5 * np.maximum(x - 35.0 * scale, 0.0), rays.shape)
+
+
+def _fade(face: Face, hull: NDArray[np.bool_], shape: Shape, scale: float) -> Map:
+    """How much the new surface counts: none at the rim of the hull and beside the head, all of it further in.
+
+    At the cut end of a scan it counts in full: what is left of a face there must not show.
+    """
+    x = np.abs(face.rays.low[0] + face.rays.pixel_mm * np.arange(face.rays.shape[1]))
+    beside = ~face.seen & (x > 45.0 * scale)
+    near = np.clip(ndimage.distance_transform_edt(hull & ~beside) / (shape.fade_mm * scale), 0.0, 1.0)
+    return np.asarray(near * near * (3.0 - 2.0 * near))
 
 
 def zones(rays: Rays, scene: Scene, shape: Shape) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -141,8 +152,7 @@ def _hull(rays: Rays, points: Float, margin_mm: float) -> NDArray[np.bool_]:
 def new_surface(face: Face, core: NDArray[np.bool_], hull: NDArray[np.bool_], scene: Scene, shape: Shape) -> Map:
     """Frame y of the new skin over the whole map; equal to the old skin outside the hull."""
     scale = scene.frame.scale
-    fade = np.clip(ndimage.distance_transform_edt(hull) / (shape.fade_mm * scale), 0.0, 1.0)
-    fade = fade * fade * (3.0 - 2.0 * fade)
+    fade = _fade(face, hull, shape, scale)
     spanned = membrane(_blurred(face, core, shape.blur_mm * scale), core & face.seen)
     moved = spanned + scene.strength * shape.random_mm * _wander(face.rays, scene, shape) - shape.airward_mm * scale
     deepest = np.where(core, np.inf, face.skin + shape.into_tissue_mm * scale)

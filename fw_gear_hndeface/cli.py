@@ -186,6 +186,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(command=_demo)
 
+    _add_evaluation(commands)
+
+    methods = commands.add_parser("methods", help="list the methods", description="List the methods of changing a face.")
+    methods.add_argument("--json", action="store_true", help="for programs")
+    methods.set_defaults(command=_methods)
+    return parser
+
+
+def _add_evaluation(commands: argparse._SubParsersAction[Any]) -> None:
+    """The commands that judge a result rather than make one."""
     audit = commands.add_parser(
         "audit", help="is a study safe to share?", description="Look for the face in a study.", epilog="0 safe, 7 unsafe"
     )
@@ -202,11 +212,6 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="tables, chart and records")
     compare.add_argument("-j", "--workers", type=int, metavar="N", help="studies at a time (default: one per core)")
     compare.set_defaults(command=_compare)
-
-    methods = commands.add_parser("methods", help="list the methods", description="List the methods of changing a face.")
-    methods.add_argument("--json", action="store_true", help="for programs")
-    methods.set_defaults(command=_methods)
-    return parser
 
 
 def _say(text: str) -> None:

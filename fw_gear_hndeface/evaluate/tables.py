@@ -201,16 +201,17 @@ def structure_table(records: Sequence[Record], methods: Sequence[str]) -> Table:
         return f"{np.mean(shares):.2f} ({min(shares):.1f})" if shares else "–"
 
     note = "Share of a structure's voxels that are as they were, %: mean over heads, and the worst head in brackets."
-    return _by_structure(records, methods, "structures", "Structures unchanged, %", note, cell)
+    return _by_structure(records, methods, cell, name="structures", title="Structures unchanged, %", note=note)
 
 
 def _by_structure(
     records: Sequence[Record],
     methods: Sequence[str],
+    cell: Callable[[Sequence[Mapping[str, Any]]], str],
+    *,
     name: str,
     title: str,
     note: str,
-    cell: Callable[[Sequence[Mapping[str, Any]]], str],
 ) -> Table:
     names = sorted({one["structure"] for record in records for one in record.get("structures", [])})
     rows = []

@@ -47,7 +47,7 @@ class Shape:
     hull_mm: float = 34.0
     fade_mm: float = 18.0
     blur_mm: float = 16.0
-    random_mm: float = 7.0
+    random_mm: float = 8.5
     random_lengths_mm: tuple[float, float] = (18.0, 34.0)
     airward_mm: float = 10.0
     into_tissue_mm: float = 0.5
@@ -55,7 +55,7 @@ class Shape:
     bone_margin_mm: float = 3.0
     keep_margin_mm: float = 2.0
     blunt_mm: float = 10.0
-    bump_mm: float = 12.0
+    bump_mm: float = 18.0
     most_added_mm: float = 22.0
 
 

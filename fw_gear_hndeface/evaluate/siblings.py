@@ -57,7 +57,7 @@ def outline_guess(rois: Sequence[Roi], rays: Rays) -> Iterator[Guess]:
         if roi.kind is RoiKind.EXTERNAL and points_box(roi.contours_mm, rays.grid) is not None:
             inside = region(roi, rays.grid).array
             if inside.any():
-                yield Guess(f"outline, ROI {roi.number}", rays, ndimage.gaussian_filter(inside.astype(np.float32), 0.7), 0.5)
+                yield Guess(f"outline, ROI {roi.number}", rays, ndimage.gaussian_filter(inside.astype(np.float32), 1.3), 0.5)
 
 
 def region(roi: Roi, grid: Grid) -> Mask:

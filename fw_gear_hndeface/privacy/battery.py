@@ -202,7 +202,7 @@ def _tells(exposure: Exposure) -> float:
 def look(exposure: Exposure, original: Original | None) -> Exposure:
     """The same exposure with its signs and the recogniser's word, where it can matter."""
     guess = exposure.guess
-    if guess is None:
+    if guess is None or (original is not None and exposure.error is None):
         return exposure
     signs = exposure.signs or signs_of(guess, guess.relief())
     exposure = replace(exposure, signs=signs)

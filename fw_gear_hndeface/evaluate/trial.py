@@ -25,6 +25,7 @@ from fw_gear_hndeface.evaluate.studies import Head
 from fw_gear_hndeface.model import Bool, Mask, Roi, RoiKind, Volume
 from fw_gear_hndeface.ops.boxes import Box, mask_box, points_box
 from fw_gear_hndeface.ops.polygons import rasterise
+from fw_gear_hndeface.ops.skin import SKIN_HU
 from fw_gear_hndeface.privacy.attacks import expose
 from fw_gear_hndeface.privacy.battery import Exposure, Original, remember, run_battery
 from fw_gear_hndeface.settings import Settings
@@ -102,18 +103,24 @@ def costs(ground: Ground, after: Volume, changed: Bool) -> dict[str, Any]:
     """Volumes, outline and structures after a change (privacy.md 7)."""
     before = ground.head.case.scan
     cost = measure(before, after, changed)
-    body = body_of(after.array)
+    old, new = _without_airways(ground.body, body_of(after.array), before, after)
     away = _beyond(changed)
-    outside = rim_of(body)[away] ^ rim_of(ground.body)[away]
+    outside = rim_of(old)[away] ^ rim_of(new)[away]
     return {
         "removed_ml": round(cost.removed_ml, 2),
         "added_ml": round(cost.added_ml, 2),
         "retextured_ml": round(cost.retextured_ml, 2),
-        "body_dice": round(dice(ground.body, body), 6),
-        "body_hd95_mm": round(surface_hd95(ground.body, body, before.grid), 3),
+        "body_dice": round(dice(old, new), 6),
+        "body_hd95_mm": round(surface_hd95(old, new, before.grid), 3),
         "outline_moved_outside_zone_voxels": int(np.count_nonzero(outside)),
         "structures": [_structure_cost(one, before, after, changed) for one in ground.structures],
     }
+
+
+def _without_airways(old: Bool, new: Bool, before: Volume, after: Volume) -> tuple[Bool, Bool]:
+    """Two bodies in which air that a change closed off or opened (behind nostrils, in the mouth) is inside both."""
+    airway = (old ^ new) & np.asarray(before.array <= SKIN_HU) & np.asarray(after.array <= SKIN_HU)
+    return old | airway, new | airway
 
 
 def _beyond(changed: Bool) -> Bool:

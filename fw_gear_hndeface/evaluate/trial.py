@@ -22,6 +22,7 @@ from fw_gear_hndeface.evaluate.features import (
 )
 from fw_gear_hndeface.evaluate.structures import structure_of
 from fw_gear_hndeface.evaluate.studies import Head
+from fw_gear_hndeface.methods import REGISTRY, Scene
 from fw_gear_hndeface.model import Bool, Mask, Roi, RoiKind, Volume
 from fw_gear_hndeface.ops.boxes import Box, mask_box, points_box
 from fw_gear_hndeface.ops.polygons import rasterise
@@ -81,6 +82,7 @@ def try_method(ground: Ground, method: str, seed: int) -> dict[str, Any]:
     record: dict[str, Any] = {"method": method, "head": ground.head.name, "status": "done"}
     start = time.perf_counter()
     after, changed = case.scan, np.zeros(case.scan.grid.shape, dtype=np.bool_)
+    wanted = changed
     if method != UNTOUCHED:
         try:
             settings = Settings(method=method, privacy="report", max_uncertainty_mm=50.0)
@@ -89,9 +91,23 @@ def try_method(ground: Ground, method: str, seed: int) -> dict[str, Any]:
             return {**record, "status": "refused", "reason": str(error), "error": type(error).__name__}
         after = made.plan.apply(case.scan)
         changed = differing(case.scan.array, after.array)
-        record |= {"strength": made.strength, "kept_ml": round(made.plan.keep.volume_ml, 1)}
-    record["seconds"] = round(time.perf_counter() - start, 2)
-    return {**record, **costs(ground, after, changed), **exposures(ground, after, changed)}
+        record |= {"strength": made.strength, "seconds": round(time.perf_counter() - start, 2)}
+        wanted = unprotected(ground, method, seed)
+    cost = costs(ground, after, changed)
+    for structure, one in zip(ground.structures, cost["structures"], strict=True):
+        one["unprotected_percent"] = unchanged_percent(wanted[structure.box], structure.inside)
+    return {"seconds": 0.0, **record, **cost, **exposures(ground, after, changed)}
+
+
+def unprotected(ground: Ground, method: str, seed: int) -> Bool:
+    """What the method would change if nothing were kept: what it does elsewhere, where nobody takes `keep` away."""
+    case, head, face = ground.head.case, ground.head.scan, ground.head.face
+    nothing = Mask.empty(case.scan.grid, "nothing kept")
+    try:
+        scene = Scene(case.scan, head.body, nothing, face.landmarks, face.frame, seed)
+        return REGISTRY[method].propose(scene).change.array
+    except HndefaceError:
+        return nothing.array
 
 
 @contextmanager

@@ -60,6 +60,8 @@ def test_records_of_a_study_are_made_once_and_say_what_changed(tmp_path: Path, m
     assert mandible["structure"] == "mandible"
     inside = small_head().volume.array[small_head().structures["Bone_Mandible"].array].astype(float)
     assert mandible["features"]["Energy"][0] == pytest.approx(np.sum(inside**2), rel=0.1), "contours redraw a mask nearly"
+    assert mandible["unchanged_percent"] == 100.0
+    assert mandible["unprotected_percent"] <= 100.0
     assert len(untouched["embeddings"][0]["views"]) == 6
     text = json.dumps(records)
     assert "study.zip" not in text
@@ -196,7 +198,7 @@ def exposure(shows: list[str], score: float | None, recovered: float) -> dict[st
 def cost(removed: float, percent: float, energy: tuple[float, float]) -> dict[str, Any]:
     features = {name: [1.0, 1.0] for name in ("90Percentile", "Entropy", "Kurtosis", "Maximum", "Median", "Range")}
     features |= {"Skewness": [0.0, 0.5], "Uniformity": [1.0, 1.0], "Variance": [1.0, 1.0], "Energy": list(energy)}
-    structure = {"structure": "eye", "unchanged_percent": percent, "features": features}
+    structure = {"structure": "eye", "unchanged_percent": percent, "unprotected_percent": 10.0, "features": features}
     numbers = {"removed_ml": removed, "added_ml": 0.0, "retextured_ml": 0.0, "body_hd95_mm": 0.0, "body_dice": 1.0}
     return {**numbers, "seconds": 1.0, "outline_moved_outside_zone_voxels": 0, "structures": [structure]}
 
@@ -227,7 +229,7 @@ def test_tables_by_hand() -> None:
     assert cell(privacy, "blur", "detected") == "0"
     assert cell(privacy, "blur", "shown") == "0", "a face alone, whosever it is, is not the patient's"
     assert cell(tables["cost"], "blur", "removed mL") == "25 (50)"
-    assert cell(tables["structures"], "blur", "eye") == "92.50 (90.0)"
+    assert cell(tables["structures"], "blur", "eye") == "92.50 (90.0); 10.0 (10.0)"
     assert cell(tables["attacks"], "original", "skin") == "6/6; 1.5, 4.0 mm; 1.00"
     (row,) = tables["features"].rows
     assert row[:2] == ["blur", "eye"]

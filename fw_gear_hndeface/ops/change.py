@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from fw_gear_hndeface.model import Bool, Float, Grid, Plan, Volume
 from fw_gear_hndeface.ops.boxes import mask_box
+from fw_gear_hndeface.ops.morphology import distance_mm
 from fw_gear_hndeface.ops.skin import SKIN_HU
 
 #: How far from the change an outline drawn off the skin (partial volume, a margin, a mask shell) may still follow the old face.
@@ -26,7 +27,7 @@ class Change:
     Attributes
     ----------
     gone, came : tissue that became air, air that became tissue
-    near : voxels within `REACH_MM` of these along each axis; only there an outline is made anew
+    near : voxels within `REACH_MM` of these; only there an outline is made anew
     body : the new body in this part: tissue and what it encloses in its slice
     kept : voxels that no plan may touch
     """
@@ -69,16 +70,8 @@ def surface_change(before: Volume, plan: Plan) -> Change | None:
     body = _bodies(before, plan, box[0])[:, box[1], box[2]]
     # What a mask shell encloses counts as body, but never what was taken away, nor the rim of air that it leaves behind.
     body &= new | ~ndimage.binary_dilation(gone, _AROUND)
-    near = _beside(gone | came, spacing)
+    near = distance_mm(~(gone | came), spacing) <= REACH_MM
     return Change(part.grid, gone, came, near, body, plan.keep.array[box])
-
-
-def _beside(moved: Bool, spacing_mm: Float) -> Bool:
-    """Voxels within `REACH_MM` of a set one along each axis: a box is enough here and far cheaper than a ball."""
-    near = moved.view(np.uint8)
-    for axis, step in enumerate(spacing_mm):
-        near = ndimage.maximum_filter1d(near, 2 * int(REACH_MM / step) + 1, axis=axis, mode="constant")
-    return near.astype(np.bool_)
 
 
 def _bodies(before: Volume, plan: Plan, slices: slice) -> Bool:

@@ -187,11 +187,13 @@ def locate(case: Case, settings: Settings) -> tuple[HeadScan, Face] | None:
     Raises
     ------
     LandmarkError
-        The face is placed less surely than the settings allow.
+        The face is placed less surely than the settings allow, or a head is in view and no face could be placed on it.
     """
+    heads = 0
     for head in head_windows(case.scan):
         face = find_face(Evidence(head, case.rois), settings.landmarks)
         if face is None or not face.is_in_view:
+            heads += head.brain_mm.size > 0
             continue
         if face.sigma_mm > settings.max_uncertainty_mm:
             raise LandmarkError(
@@ -199,6 +201,11 @@ def locate(case: Case, settings: Settings) -> tuple[HeadScan, Face] | None:
                 f"{settings.max_uncertainty_mm:.0f}). Add a structure set with both eyes, or give a scan with more of the head."
             )
         return head, face
+    if heads:
+        raise LandmarkError(
+            f"{case.label}: a head is in view but no face could be placed on it. Add a structure set with both eyes, or give a "
+            "scan that goes from the brows to the chin."
+        )
     return None
 
 

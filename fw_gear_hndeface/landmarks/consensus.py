@@ -69,12 +69,16 @@ def agree(answers: Mapping[str, Landmarks], head: HeadScan) -> Face | None:
     return Face(Landmarks(widened), frame, (_disagreement(apart),))
 
 
-def _cut_face(landmarks: Landmarks, frame: HeadFrame, head: HeadScan) -> Face:
-    """The face by its profile alone. A whole face would have been detected: where the profile claims one, it is unsure."""
+def _cut_face(landmarks: Landmarks, frame: HeadFrame, head: HeadScan) -> Face | None:
+    """The face by its profile alone. A whole face would have been detected: where the profile claims one, it is unsure.
+
+    The profile reads faces that are cut from above. In a head that is cut from below it takes the skull's base for a jaw, so
+    it is not believed where the vault is in view.
+    """
     combined = _with_view(_completed(landmarks, frame), head)
     face = Face(combined, frame, ())
     if not face.is_whole:
-        return face
+        return None if head.shows_vault else face
     unsure = {name: replace(mark, sigma_mm=max(mark.sigma_mm, UNSURE_MM)) for name, mark in combined.items()}
     return Face(Landmarks(unsure), frame, ())
 

@@ -35,6 +35,8 @@ NOSE_MM = 8.0
 SIGMA_MM = 7.0
 #: Without a nose, size is taken as average and pitch from the lips alone.
 SIGMA_NO_NOSE_MM = 10.0
+#: Without a throat in view, what looks like a chin may be any bone that the scan's end cuts: more than any run accepts.
+SIGMA_NO_THROAT_MM, THROAT_MM = 15.0, 15.0
 #: Chins are lowered by 30 and raised by 55 degrees at most, usually raised by 15 in a planning mask; radians.
 PITCH, USUAL_PITCH = (-0.52, 0.96), 0.26
 
@@ -150,6 +152,8 @@ def locate(evidence: Evidence) -> Landmarks:
     if not is_jaw(evidence.head.volume, profile, chin):
         return nothing()
     frame, sigma = _frame(profile, chin)
+    if profile.z[chin] - profile.z[-1] < THROAT_MM:
+        sigma = SIGMA_NO_THROAT_MM
     if not 0.7 <= frame.scale <= 1.35:
         return nothing()
     names = CANONICAL_FACE_MM

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
-from fw_gear_hndeface.model import Grid, Mask, Volume
+from fw_gear_hndeface.model import Float, Grid, Mask, Volume
 from fw_gear_hndeface.ops.morphology import largest_component
 from fw_gear_hndeface.ops.render import Surface, extract_surface
 from fw_gear_hndeface.ops.resample import lps_grid, resample
@@ -21,6 +22,12 @@ WINDOW_MM = 290.0
 STRIDE_MM = 190.0
 #: Most windows searched: a whole-body scan, arms or blankets above the head included.
 MOST_WINDOWS = 8
+#: Bone around a brain, and the brain itself, HU.
+VAULT_HU, BRAIN_HU = 150.0, (-20.0, 110.0)
+#: Least area of a brain in a slice, cm2 (a newborn's is 80), and over how much height, mm: jaws and hyoid enclose less.
+BRAIN_CM2, BRAIN_MM = 75.0, 20.0
+#: A skull cut through its brain shows it to within this of the cut, mm; a whole vault ends farther from the scan's end.
+CUT_BRAIN_MM = 12.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +47,24 @@ class HeadScan:
     def top_mm(self) -> float:
         """Most superior position in the scan, mm."""
         return float(self.scan.grid.corners()[:, 2].max())
+
+    @cached_property
+    def brain_mm(self) -> Float:
+        """Heights of the slices in which a skull encloses a brain, mm, from below upwards; empty where no head is in view."""
+        grid = self.volume.grid
+        pixel_cm2 = float(grid.spacing_mm[1] * grid.spacing_mm[2]) / 100.0
+        rows = [k for k, plane in enumerate(self.volume.array) if _brain_pixels(plane) * pixel_cm2 >= BRAIN_CM2]
+        if len(rows) * float(grid.spacing_mm[0]) < BRAIN_MM:
+            return np.zeros(0)
+        return grid.to_patient(np.column_stack([rows, np.zeros((len(rows), 2))]))[:, 2]
+
+    @property
+    def shows_vault(self) -> bool:
+        """Whether the skull closes above its brain, or the scan ends below within it: the jaw may then be out of view."""
+        if self.brain_mm.size == 0:
+            return False
+        bottom = float(self.scan.grid.corners()[:, 2].min())
+        return bool(self.top_mm - self.brain_mm[-1] > CUT_BRAIN_MM or self.brain_mm[0] - bottom < CUT_BRAIN_MM)
 
 
 def head_windows(scan: Volume, spacing_mm: float = 2.0) -> Iterator[HeadScan]:
@@ -72,3 +97,10 @@ def _window(body: Mask, low: float, high: float, spacing_mm: float) -> Grid | No
         return None
     ends = np.array([[*(slab[:, :2].min(axis=0) - 24.0), low], [*(slab[:, :2].max(axis=0) + 24.0), high]])
     return lps_grid(ends, spacing_mm, body.grid.frame)
+
+
+def _brain_pixels(plane: NDArray[np.float32]) -> int:
+    """Pixels of a slice that have the brain's values and lie within a ring of bone, gaps of 8 mm closed."""
+    bone = ndimage.binary_closing(np.pad(plane > VAULT_HU, 3), iterations=2)[3:-3, 3:-3]
+    inside = ndimage.binary_fill_holes(bone) & ~bone
+    return int(np.count_nonzero(inside & (plane > BRAIN_HU[0]) & (plane < BRAIN_HU[1])))

@@ -252,7 +252,8 @@ def test_pictures_show_the_defaced_head_from_both_sides(shares: list[float], mon
     assert all(picture.dtype == np.uint8 and picture.size > 5000 and picture.max() > 60 for picture in figures.values())
 
 
-def located_as(face: Face | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def located_as(face: Face | None, monkeypatch: pytest.MonkeyPatch, *, brain: bool = False) -> None:
+    monkeypatch.setattr(HeadScan, "brain_mm", np.arange(40.0) if brain else np.zeros(0))
     monkeypatch.setattr(casework, "head_windows", lambda scan: iter([found()[0]]))
     monkeypatch.setattr(casework, "find_face", lambda evidence, wanted: face)
 
@@ -274,6 +275,13 @@ def test_no_face_in_view_is_no_case(seen: Face | None, monkeypatch: pytest.Monke
     located_as(seen, monkeypatch)
     assert locate(case(), Settings()) is None
     assert deface_case(case(), Settings(), 1, no_stage) is None
+
+
+@pytest.mark.parametrize("seen", [None, doubtful(3.0, View.CUT)], ids=["none", "all cut"])
+def test_a_head_without_a_face_that_can_be_placed_is_refused(seen: Face | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    located_as(seen, monkeypatch, brain=True)
+    with pytest.raises(LandmarkError, match="CT series 3: a head is in view but no face could be placed"):
+        deface_case(case(), Settings(), 1, no_stage)
 
 
 def test_the_first_window_with_a_face_is_the_one(monkeypatch: pytest.MonkeyPatch) -> None:

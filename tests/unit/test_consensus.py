@@ -124,6 +124,15 @@ def test_the_profile_takes_over_where_no_face_is_seen() -> None:
     assert 6.0 < face.sigma_mm < 9.0
 
 
+def test_a_cut_face_that_only_the_profile_claims_is_not_believed_where_the_vault_is_in_view(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    claimed = {"geometry": marks("geometry", 7.0, 0.0)}
+    assert agree(claimed, head(-20.0)) is not None
+    monkeypatch.setattr(HeadScan, "shows_vault", True)
+    assert agree(claimed, head(-20.0)) is None, "a skull's base is no jaw"
+
+
 def test_a_whole_face_that_only_the_profile_claims_is_too_unsure_to_change() -> None:
     face = face_of(geometry=marks("geometry", 7.0, 0.0))
     assert face.is_whole

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from fw_gear_hndeface.casework import Case, locate
+from fw_gear_hndeface.errors import LandmarkError
 from fw_gear_hndeface.landmarks import Face
 from fw_gear_hndeface.model import RoiKind, View, Volume
+from fw_gear_hndeface.ops.head import head_windows
 from fw_gear_hndeface.settings import Settings
 from fw_gear_hndeface.synthetic.head import SyntheticHead, render_head
 from fw_gear_hndeface.synthetic.parameters import HeadParameters
@@ -91,6 +93,46 @@ def test_a_cut_face_is_partial_and_its_jaw_is_where_it_should_be(at: str, cut: t
     assert off["chin"] < 15.0
     assert max(off["mouth_left"], off["mouth_right"]) < 20.0
     assert abs(face.landmarks["chin"].point[0] - head.landmarks["chin"].point[0]) < 12.0
+
+
+def above(head: SyntheticHead, mark: str, up_mm: float) -> SyntheticHead:
+    """The head without the slices below a height: a brain scan."""
+    grid = head.volume.grid
+    k = int(grid.to_index(head.landmarks[mark].point + np.array([0.0, 0.0, up_mm]))[0])
+    return make.crop(head, (slice(k, grid.shape[0]), slice(0, grid.shape[1]), slice(0, grid.shape[2])))
+
+
+@pytest.mark.parametrize(("mark", "up_mm"), [("globe_left", -15.0), ("globe_left", 0.0)])
+def test_a_head_cut_from_below_is_refused_unless_its_face_is_seen(mark: str, up_mm: float) -> None:
+    head = above(make.phantom(SEED, plain=True), mark, up_mm)
+    with pytest.raises(LandmarkError, match="head is in view but no face"):
+        found(head.volume)
+
+
+def test_a_head_cut_from_below_whose_face_is_seen_is_partial() -> None:
+    head = above(make.phantom(SEED, plain=True), "chin", 10.0)
+    face = face_of(head)
+    assert not face.is_whole
+    assert face.landmarks["chin"].view is View.CUT
+    assert errors(face, head)["nose_tip"] < NOSE_MM
+
+
+def test_a_slab_from_the_nose_to_the_brows_is_refused() -> None:
+    head = above(make.cut(make.phantom(SEED, plain=True), "brow"), "nose_tip", 10.0)
+    with pytest.raises(LandmarkError):
+        found(head.volume)
+
+
+@pytest.mark.parametrize(("at", "vault", "brain"), [("", True, True), ("brow", False, False), ("below_eyes", False, False)])
+def test_a_vault_is_told_from_a_cut_head(at: str, vault: bool, brain: bool) -> None:
+    head = make.phantom(SEED, plain=True)
+    window = next(head_windows((make.cut(head, at) if at else head).volume))
+    assert window.shows_vault is vault
+    assert bool(window.brain_mm.size) is brain
+    if brain:
+        truth = head.volume.grid.to_patient(np.argwhere(head.structures["Brain"].array))[:, 2]
+        assert truth.min() < window.brain_mm[0] < window.brain_mm[-1] < truth.max() + 2.0
+    assert next(head_windows(make.chest())).brain_mm.size == 0
 
 
 def test_a_chest_has_no_face() -> None:

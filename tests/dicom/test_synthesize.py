@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from skimage.draw import polygon2mask
 
 from fw_gear_hndeface.dicom.synthesize import StudyOptions, write_study

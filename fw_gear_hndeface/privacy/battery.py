@@ -36,7 +36,7 @@ MATCHED_SHARE = 0.01
 #: smooth surfaces over a jaw or a brow stand out as they do.
 NATURAL = {"face": FaceSign(0.7, 0.65), "nose": FaceSign(0.7, 0.7)}
 #: Attacks whose surfaces are rough.
-ROUGH = ("fill_texture",)
+ROUGH = ("fill_texture", "dose edge")
 #: No face stands out more than so many mean faces; rough fills do.
 HIGHEST = 1.8
 #: A face the detector is this sure of counts as well, on a relief that is not flat.

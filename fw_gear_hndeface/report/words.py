@@ -1,0 +1,96 @@
+"""Words for people: what a verdict means and what to do, what a finding is called, numbers with their digits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+#: Verdict -> (colour class, headline, what to do next).
+VERDICT_TEXT: dict[str, tuple[str, str, str]] = {
+    "defaced": ("good", "Defaced", "Nothing to do. The face was changed and every check passed."),
+    "partial": ("good", "Defaced in part", "Nothing to do. Only part of a face is in view; that part was changed."),
+    "no_face": (
+        "idle",
+        "No face in view",
+        "Nothing to do. Nothing was changed and no image was written; the input can be used as it is.",
+    ),
+    "already_defaced": ("idle", "Already defaced", "Nothing to do. The input is marked as defaced; it was not changed again."),
+    "refused": ("bad", "Refused", "No image was written. Read the findings, and do not share the input as defaced."),
+}
+_CAUTION = (
+    "warn",
+    "Defaced, with doubts",
+    "An image was written although a check failed. Do not share it before a person has looked.",
+)
+
+#: Finding code -> its name for people; a code that is not here is told by its own words.
+FINDING_TITLES: dict[str, str] = {
+    "already_defaced": "Already defaced",
+    "contours_left_out": "Contours that are no closed outline",
+    "dose_follows": "The dose follows the new skin",
+    "duplicate_slices": "Slices that are there twice",
+    "foreign_regions": "Regions of another scan were emptied",
+    "frame_mismatch": "A structure set belongs to another scan",
+    "landmark": "The face could not be placed surely",
+    "landmarks_disagree": "Sources do not agree on where the face is",
+    "left_out": "Something was left out",
+    "links_ignored": "Links in the archive were ignored",
+    "missing_slices": "Slices are missing",
+    "no_face": "No face in view",
+    "not_dicom": "Files that are no DICOM",
+    "outline_by_shape": "A structure was taken for the outline",
+    "outlines_follow": "Outlines follow the new skin",
+    "privacy": "The result can still be recognised",
+    "privacy_failed": "The result can be matched to the original",
+    "protection": "A structure to keep lies in the face",
+    "several_volumes": "A series holds several volumes",
+    "stack_left_out": "Part of a series was left out",
+    "stronger_try": "A stronger try was needed",
+    "target_exposed": "A target reaches into the face",
+    "uneven_slices": "Slices are not evenly spaced",
+    "verification": "The result broke a promise",
+}
+
+#: Source of landmarks -> what it is.
+SOURCES: dict[str, str] = {
+    "rtstruct": "drawn in the structure set",
+    "rendered_face": "seen on pictures of the surface",
+    "geometry": "shape of the profile",
+    "canonical": "mean face laid over the other landmarks",
+}
+
+
+def headline(data: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Colour class, verdict and what to do, for a record."""
+    doubts = any(finding["level"] == "error" for finding in data["findings"])
+    return _CAUTION if doubts and data["verdict"] in ("defaced", "partial") else VERDICT_TEXT[data["verdict"]]
+
+
+def finding_title(code: str) -> str:
+    """A finding's name for people."""
+    return FINDING_TITLES.get(code, code.replace("_", " ").capitalize())
+
+
+def landmark_source(data: Mapping[str, Any]) -> str:
+    """The source most landmarks came from; empty where there are none."""
+    counts = Counter(mark["source"] for mark in data["landmarks"].values())
+    return counts.most_common(1)[0][0] if counts else ""
+
+
+def amount(value: float | None, digits: int = 1) -> str:
+    """A number with fixed digits; a dash where nothing was measured."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def facts(value: Any) -> str:
+    """A measure of any shape on one line."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{str(name).replace('_', ' ')} {facts(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(facts(item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return "–" if value is None else str(value)

@@ -205,6 +205,47 @@ class Roi:
     contours_mm: tuple[Float, ...]
 
 
+@dataclass(frozen=True)
+class Label:
+    """What one number of a label map is: the name its maker gave it, our word for it, and how far defacing cares."""
+
+    number: int
+    name: str
+    meaning: str
+    kind: RoiKind
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """Segmented structures on a grid of their own: one number per voxel, 0 for none.
+
+    Parameters
+    ----------
+    array : (K, J, I), unsigned integers
+    labels : what each number is; a number without a label is a mistake of the reader
+    source : who made it, such as "given" or "totalsegmentator"
+    """
+
+    grid: Grid
+    array: NDArray[np.uint16]
+    labels: Mapping[int, Label]
+    source: str = "given"
+
+    def __post_init__(self) -> None:
+        if self.array.shape != self.grid.shape or self.array.dtype != np.uint16:
+            raise ValueError(f"a label map holds 16 bit numbers shaped {self.grid.shape}")
+        object.__setattr__(self, "array", _read_only(self.array))
+
+    def mask(self, *meanings: str) -> Mask:
+        """Every voxel whose label has one of the meanings."""
+        numbers = [number for number, label in self.labels.items() if label.meaning in meanings]
+        return Mask(self.grid, np.isin(self.array, np.array(numbers, np.uint16)), " or ".join(meanings))
+
+    def crop(self, box: tuple[slice, slice, slice]) -> LabelMap:
+        """The part of the map in an index box, without a copy."""
+        return LabelMap(self.grid.crop(box), self.array[box], self.labels, self.source)
+
+
 class View(StrEnum):
     """Whether a landmark lies inside the scanned volume."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -14,20 +12,13 @@ from pydicom import Dataset
 from fw_gear_hndeface.dicom.headers import DAMAGE, read_whole
 from fw_gear_hndeface.dicom.study import Series
 from fw_gear_hndeface.errors import DicomError
-from fw_gear_hndeface.model import Finding, Float, Level, Roi, RoiKind
-from fw_gear_hndeface.vocabulary import ROI_RULES
+from fw_gear_hndeface.model import Finding, Float, Level, Roi
+from fw_gear_hndeface.ops.names import fold as fold
+from fw_gear_hndeface.ops.names import roi_kind as roi_kind
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 #: How far a contour's points may lie off its plane, mm.
 FLAT_MM = 0.5
-#: RTROIInterpretedType values that say more than any name.
-_TYPE_FIRST = {"EXTERNAL": RoiKind.EXTERNAL, "PTV": RoiKind.TARGET, "CTV": RoiKind.TARGET, "GTV": RoiKind.TARGET}
-#: Values that count where no name rule speaks.
-_TYPE_LAST = {
-    "BOLUS": RoiKind.SUPPORT, "SUPPORT": RoiKind.SUPPORT, "FIXATION": RoiKind.SUPPORT, "MARKER": RoiKind.SUPPORT,
-    "CONTROL": RoiKind.OTHER, "DOSE_REGION": RoiKind.OTHER, "TREATED_VOLUME": RoiKind.OTHER,
-    "IRRAD_VOLUME": RoiKind.OTHER, "ISOCENTER": RoiKind.OTHER, "REGISTRATION": RoiKind.OTHER,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,24 +66,6 @@ def _regions(dataset: Dataset, default_frame: str) -> list[tuple[str, Roi, int]]
         closed, left_out = _contours(contours.get(number))
         out.append((frame, Roi(name, number, roi_kind(name, kinds.get(number, "")), tuple(closed)), left_out))
     return out
-
-
-def roi_kind(name: str, interpreted_type: str = "") -> RoiKind:
-    """What a region is, by its RTROIInterpretedType and the rule whose word comes first in its folded name; else an organ."""
-    interpreted = interpreted_type.strip().upper()
-    if interpreted in _TYPE_FIRST:
-        return _TYPE_FIRST[interpreted]
-    folded = fold(name)
-    hits = [(found.start(), rank) for rank, (pattern, _) in enumerate(ROI_RULES) if (found := re.search(pattern, folded))]
-    if hits:
-        return RoiKind(ROI_RULES[min(hits)[1]][1])
-    return _TYPE_LAST.get(interpreted, RoiKind.ORGAN)
-
-
-def fold(name: str) -> str:
-    """The name in lower case without accents, every run of other signs one blank; letters of any script stay."""
-    plain = "".join(sign for sign in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(sign))
-    return " ".join("".join(sign if sign.isalnum() else " " for sign in plain).split())
 
 
 def roi_frames(dataset: Dataset, default: str) -> Mapping[int, tuple[str, str]]:

@@ -23,7 +23,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("report",),
     ("privacy",),
     ("verify",),
-    ("carry",),
+    ("carry", "nifti"),
     ("dicom",),
     ("methods",),
     ("landmarks", "synthetic"),
@@ -31,7 +31,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("ops",),
     ("model",),
     ("settings",),
-    ("vocabulary", "keys"),
+    ("vocabulary", "label_tables", "keys"),
     ("errors",),
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
@@ -44,6 +44,7 @@ KEEPERS: dict[str, set[str]] = {
     "pydicom": {"dicom"},
     "gdcm": {"dicom"},
     "isal": {"dicom"},
+    "nibabel": {"nifti"},
     "dlib": {"privacy", "landmarks"},
     "matplotlib": {"report"},
     "jinja2": {"report"},

@@ -32,6 +32,19 @@ View = tuple[Picture, Likeness | None]
 
 
 @dataclass(frozen=True, eq=False)
+class Sight:
+    """One view of the result: its picture (R, C) grey, whether a face, anybody's, is seen in it, and its distance.
+
+    `distance` to the original in this view is NaN where the original showed no face.
+    """
+
+    pose: Pose
+    grey: NDArray[np.uint8]
+    face_seen: bool
+    distance: float
+
+
+@dataclass(frozen=True, eq=False)
 class Assessment:
     """What the recogniser made of one result.
 
@@ -42,6 +55,7 @@ class Assessment:
     own_distance, nearest_distance : mean and smallest distance from the result to its original over the views
     stranger_share : share of stranger pairs that are as near or nearer over the same views; NaN without views
     score_before, score_after : best detector scores (NaN: no face)
+    sights : every view of the result
     """
 
     views: int
@@ -51,6 +65,7 @@ class Assessment:
     stranger_share: float
     score_before: float
     score_after: float
+    sights: tuple[Sight, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -75,6 +90,15 @@ class Assessment:
             "detector_score_before": _plain(self.score_before),
             "detector_score_after": _plain(self.score_after),
             "gallery": len(gallery()),
+            "sights": [
+                {
+                    "pitch_deg": sight.pose.pitch_deg,
+                    "yaw_deg": sight.pose.yaw_deg,
+                    "face_seen": sight.face_seen,
+                    "distance": _plain(sight.distance),
+                }
+                for sight in self.sights
+            ],
         }
 
 
@@ -110,6 +134,8 @@ def assess(before: Sequence[View], after: Surface) -> Assessment:
     used = [n for n, face in enumerate(originals) if face is not None and n < len(results)]
     distances = np.array([_distance(originals[n], *results[n]) for n in used])
     scores = [face.score for _, face in results if face is not None]
+    each = np.full(len(results), np.nan)
+    each[used] = distances
     return Assessment(
         views=len(used),
         seen_after=sum(results[n][1] is not None for n in used),
@@ -118,6 +144,10 @@ def assess(before: Sequence[View], after: Surface) -> Assessment:
         stranger_share=float(np.mean(strangers(used) <= distances.mean())) if used else np.nan,
         score_before=max((face.score for face in originals if face is not None), default=np.nan),
         score_after=max(scores, default=np.nan),
+        sights=tuple(
+            Sight(pose, picture.grey, face is not None, float(far))
+            for pose, (picture, face), far in zip(POSES, results, each, strict=False)
+        ),
     )
 
 

@@ -77,6 +77,23 @@ def test_a_defaced_head_passes() -> None:
     assert result.own_distance > 0.45
 
 
+def test_every_view_of_the_result_is_told_with_its_picture_and_score() -> None:
+    stranger = surface_of(6)
+    result = assess(original(), stranger)
+    expected = likenesses(stranger)
+    assert [sight.pose for sight in result.sights] == list(POSES)
+    assert sum(sight.face_seen for sight in result.sights) >= result.seen_after
+    for sight, (picture, face), (_, before) in zip(result.sights, expected, original(), strict=True):
+        assert np.array_equal(sight.grey, picture.grey), "the defaced head is pictured, not the original"
+        assert sight.face_seen == (face is not None)
+        assert np.isnan(sight.distance) == (before is None)
+    distances = [sight.distance for sight in result.sights if not np.isnan(sight.distance)]
+    assert np.mean(distances) == pytest.approx(result.own_distance)
+    told = result.measures()["sights"][0]
+    assert (told["pitch_deg"], told["yaw_deg"]) == (-20.0, -22.0)
+    assert told["face_seen"] is result.sights[0].face_seen
+
+
 def test_where_no_face_was_there_is_nothing_to_match() -> None:
     blind = [(picture, None) for picture, _ in original()]
     result = assess(blind, surface_of())

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,7 +28,7 @@ from fw_gear_hndeface.doors import (
 from fw_gear_hndeface.errors import SettingsError
 from fw_gear_hndeface.model import Level, Result
 from fw_gear_hndeface.settings import Settings
-from fw_gear_hndeface.vocabulary import MODELS
+from fw_gear_hndeface.vocabulary import MODELS, STATES
 
 _EPILOG = "exit codes: 0 verdict, 2 usage or settings, 3 input, 4 landmarks, 5 protection, 6 verification, 7 privacy, 1 other"
 
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with stoppable():
             code: int = options.command(options)
     except (KeyboardInterrupt, Stopped) as stop:
-        _complain("Stopped; nothing was written.")
+        _complain("Stopped; nothing was left half-written.")
         return STOPPED_CODE if isinstance(stop, Stopped) else 130
     except Exception as error:
         _complain(words_for(error))
@@ -155,6 +156,38 @@ def _compare(options: argparse.Namespace) -> int:
     return compare(options.studies, names, options.output, workers=options.workers or cores(), say=_say)
 
 
+def _batch(options: argparse.Namespace) -> int:
+    """Deface every study of a folder."""
+    settings = _settings(options)
+    from fw_gear_hndeface.batch.drive import STDIN, Job, run_batch
+    from fw_gear_hndeface.keys import uid_key
+
+    job = Job(
+        source=options.source,
+        dest=options.output,
+        settings=settings,
+        key=uid_key(),
+        listed=sys.stdin if options.source == STDIN else (),
+        scheduler=options.scheduler,
+        workers=options.workers,
+        memory_mb=options.memory,
+        timeout_s=options.timeout,
+        only=tuple(options.only),
+        since=_since(options.since),
+        crosswalk=options.crosswalk,
+        dry_run=options.dry_run,
+        quiet=options.quiet,
+    )
+    return run_batch(job, _say)
+
+
+def _since(text: str | None) -> float | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise SettingsError("--since: expected a date such as 2026-01-31 or 2026-01-31T14:00.") from error
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose complaints are `SettingsError`s: one sentence, exit code 2, and no word that may be a file's name."""
 
@@ -186,12 +219,45 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(command=_demo)
 
+    _add_batch(commands)
     _add_evaluation(commands)
 
     methods = commands.add_parser("methods", help="list the methods", description="List the methods of changing a face.")
     methods.add_argument("--json", action="store_true", help="for programs")
     methods.set_defaults(command=_methods)
     return parser
+
+
+def _add_batch(commands: argparse._SubParsersAction[Any]) -> None:
+    """The command for many studies."""
+    text = "Deface every study of a folder, each once; stop it and start it again as you like."
+    batch = commands.add_parser(
+        "batch",
+        help="deface every study of a folder",
+        description=text,
+        epilog="exit codes: 0 every study has a verdict other than refused, 1 one failed (start again), 3 one cannot be read, "
+        "4 to 7 one was refused",
+    )
+    batch.add_argument("source", metavar="SOURCE", help="folder of archives and DICOM files, or - for a list on stdin")
+    batch.add_argument("-o", "--output", type=Path, required=True, metavar="DEST", help="one folder per study, ledger, tables")
+    batch.add_argument("-m", "--method", metavar="M", help="how the face is changed; see `hndeface methods`")
+    batch.add_argument("-s", "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting; may be given again")
+    batch.add_argument("--scheduler", metavar="ADDRESS", help="of dask workers elsewhere (default: workers of this machine)")
+    batch.add_argument("-j", "--workers", type=_at_least_one, metavar="N", help="studies at a time (default: by cores, memory)")
+    batch.add_argument("--memory", type=_at_least_one, metavar="MB", help="most memory for one study (default: 4096)")
+    batch.add_argument("--timeout", type=_at_least_one, default=1800, metavar="S", help="most seconds for one study (1800)")
+    batch.add_argument("--only", action="append", default=[], choices=STATES, metavar="END", help=f"{', '.join(STATES)}")
+    batch.add_argument("--since", metavar="DATE", help="only studies with a file changed at or after it")
+    batch.add_argument("--crosswalk", type=Path, metavar="FILE", help="write names and input paths (identifies patients)")
+    batch.add_argument("--dry-run", action="store_true", help="say what would be done, write nothing")
+    batch.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    batch.set_defaults(command=_batch)
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("expected a whole number from 1")
+    return int(text)
 
 
 def _add_evaluation(commands: argparse._SubParsersAction[Any]) -> None:

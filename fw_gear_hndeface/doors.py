@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import threading
@@ -21,6 +22,19 @@ _ENDINGS = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".dicom", ".dcm", ".im
 #: What a process ends with that was asked to end (128 + SIGTERM).
 STOPPED_CODE = 143
 
+#: What the system says when it is not our fault, and what to do.
+_SYSTEM_WORDS = {
+    errno.ENOSPC: "The disk is full. Make room",
+    errno.EDQUOT: "The disk quota is used up. Make room",
+    errno.EACCES: "A file or folder may not be read or written. Check its permissions",
+    errno.EPERM: "A file or folder may not be read or written. Check its permissions",
+    errno.EROFS: "The output lies on a disk that is mounted read-only. Take another",
+    errno.ENOENT: "A file or folder is gone that was there before. Check that nobody moves the input",
+    errno.ESTALE: "The network file system lost a file. Check that nobody moves the input",
+    errno.EIO: "The disk reports an error. Check it",
+    errno.EMFILE: "Too many files are open. Raise the limit (ulimit -n)",
+    errno.ENOTEMPTY: "Another process wrote the same output. Let one run at a time use the folder",
+}
 _JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 #: What each verdict means to the person who reads it.
@@ -75,6 +89,8 @@ def words_for(error: BaseException) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return "Out of memory; nothing was written. Give the job more memory."
+    if isinstance(error, OSError) and error.errno in _SYSTEM_WORDS:
+        return f"{_SYSTEM_WORDS[error.errno]}, and run it again; nothing was written."
     ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "fw_gear_hndeface" in Path(frame.filename).parts]
     place = f" in {Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else ""
     return f"Unexpected {type(error).__name__}{place}; nothing was written. Please report this place."

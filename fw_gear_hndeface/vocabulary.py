@@ -73,3 +73,7 @@ CANONICAL_FACE_MM: dict[str, tuple[float, float, float]] = {
 
 #: Names of the registered landmark sources.
 LANDMARK_SOURCES: tuple[str, ...] = ("rtstruct", "rendered_face", "geometry")
+
+#: How a study of a batch can end: a verdict, input that cannot be read, a failure of something else; 'new' has no end yet.
+UNREADABLE, FAILED, NEW = "unreadable", "failed", "new"
+STATES = ("defaced", "partial", "no_face", "already_defaced", "refused", UNREADABLE, FAILED, NEW)

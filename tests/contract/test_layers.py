@@ -15,8 +15,8 @@ PACKAGE = "fw_gear_hndeface"
 ROWS: tuple[tuple[str, ...], ...] = (
     ("run",),
     ("gear", "cli", "demo"),
-    ("doors",),
     ("batch",),
+    ("doors",),
     ("pipeline",),
     ("evaluate",),
     ("casework",),
@@ -31,7 +31,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("ops",),
     ("model",),
     ("settings",),
-    ("vocabulary", "label_tables", "keys"),
+    ("vocabulary", "label_tables", "keys", "files"),
     ("errors",),
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}

@@ -159,7 +159,7 @@ def test_ctrl_c_is_130_without_a_trace(
 ) -> None:
     failing(monkeypatch, KeyboardInterrupt())
     assert cli.main(["run", "a.zip", "-o", str(tmp_path)]) == 130
-    assert capsys.readouterr().err == "hndeface: Stopped; nothing was written.\n"
+    assert capsys.readouterr().err == "hndeface: Stopped; nothing was left half-written.\n"
 
 
 def test_sigterm_clears_the_work_folder_and_is_143(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

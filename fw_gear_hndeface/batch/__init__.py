@@ -1,0 +1,1 @@
+"""Many studies: found in a folder, worked off on any number of machines, recorded in a ledger, done once each."""

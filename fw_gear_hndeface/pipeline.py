@@ -9,17 +9,14 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fw_gear_hndeface import __version__
-from fw_gear_hndeface.carry import LEFT_OUT, carry
+from fw_gear_hndeface.carry import LEFT_OUT, Leader, carry
 from fw_gear_hndeface.casework import Case, Defaced, deface_case, no_face_reason
 from fw_gear_hndeface.dicom.archive import Archive, ArchiveWriter, open_inputs
 from fw_gear_hndeface.dicom.limits import Limits
@@ -29,13 +26,14 @@ from fw_gear_hndeface.dicom.study import Series, SeriesKind, already_defaced, re
 from fw_gear_hndeface.dicom.tags import Stamp
 from fw_gear_hndeface.dicom.uids import uid_map
 from fw_gear_hndeface.dicom.write import write_stacks
-from fw_gear_hndeface.errors import HndefaceError, InputError, PrivacyError, SettingsError
+from fw_gear_hndeface.errors import HndefaceError, InputError, LandmarkError, PrivacyError, SettingsError
+from fw_gear_hndeface.intake import Labels, take_labels
 from fw_gear_hndeface.model import Finding, Level, Result, Verdict
+from fw_gear_hndeface.report.exhibit import Exhibit
 from fw_gear_hndeface.report.write import write_report
 from fw_gear_hndeface.settings import Settings
 
 Progress = Callable[[str, float], None]
-Figures = dict[str, NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,10 @@ class _Run:
     #: Every series of the job, and those beside the CT whose fate is open.
     series: tuple[Series, ...] = ()
     companions: list[Series] = field(default_factory=list)
+    labels: Labels = field(default_factory=Labels)
     done: list[tuple[Stack, Defaced]] = field(default_factory=list)
+    #: CT series in which no face was found, or none surely enough, with the error if it was one.
+    faceless: list[tuple[Series, LandmarkError | None]] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str, share: float) -> Iterator[None]:
@@ -70,9 +71,10 @@ class _Run:
         yield
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
 
-    def fate(self, series: Series, fate: str) -> None:
-        """Say what became of a series."""
-        self.objects.append({"label": series.label, "modality": series.modality, "kind": series.kind.value, "fate": fate})
+    def fate(self, series: Series, fate: str, numbers: Mapping[str, Any] | None = None) -> None:
+        """Say what became of a series, with numbers for the report."""
+        entry = {"label": series.label, "modality": series.modality, "kind": series.kind.value, "fate": fate}
+        self.objects.append({**entry, **(numbers or {})})
 
     def note(self, code: str, message: str, where: str, level: Level = Level.WARNING) -> None:
         """Add a finding."""
@@ -108,7 +110,7 @@ def deface(inputs: Sequence[Path], work: Path, stem: str, settings: Settings, *,
         run.note("left_out", f"{series.label} was left out: no defaced CT is there for it to follow.", series.label)
     result = _result(run, verdict, started)
     with run.stage("report", 0.95):
-        reports = write_report(result, folder=work, stem=stem, settings=settings, figures=_figures(run))
+        reports = write_report(result, folder=work, stem=stem, settings=settings, exhibit=_exhibit(run))
     on_progress("done", 1.0)
     return Staged(result, (*images, *reports), code)
 
@@ -150,6 +152,9 @@ def _images(inputs: Sequence[Path], work: Path, stem: str, run: _Run, key: bytes
             return (), Verdict.ALREADY_DEFACED
         for number, series in enumerate(scans):
             _deface_series(series, rois, run, 0.1 + 0.7 * number / len(scans))
+        _settle_faceless(run)
+        run.labels.settle()
+        run.findings += run.labels.findings
         if not run.done:
             return (), Verdict.NO_FACE
         path = work / f"{stem}_hndeface.dicom.zip"
@@ -161,12 +166,14 @@ def _images(inputs: Sequence[Path], work: Path, stem: str, run: _Run, key: bytes
 
 def _sort(archive: Archive, run: _Run) -> tuple[list[Series], dict[str, RoiSet]]:
     """The CT series to deface, the drawn regions by frame of reference, and a fate for everything else."""
+    archive, run.labels = take_labels(archive, run.settings.label_table)
     contents = read_contents(archive)
     run.findings += contents.findings
     scans = [series for series in contents.series if series.kind is SeriesKind.CT]
     if not scans:
         raise InputError("The input holds no CT series with slices. Give the CT that the study was planned on.")
     rois = _read_rois([s for s in contents.series if s.kind is SeriesKind.RTSTRUCT], {s.frame for s in scans}, run)
+    run.labels.read_segmentations(contents.series, {s.frame for s in scans})
     run.series = contents.series
     run.companions = [series for series in contents.series if series.kind is not SeriesKind.CT]
     return [series for series in scans if not _is_done_already(series, run)], rois
@@ -203,19 +210,39 @@ def _deface_series(series: Series, rois: dict[str, RoiSet], run: _Run, share: fl
     with run.stage("read", share):
         stacks = read_stacks(series)
     made: list[tuple[Stack, Defaced]] = []
+    doubt: LandmarkError | None = None
     for stack in stacks:
         run.findings += stack.findings
         case = Case(stack.volume, stack.padding, rois[series.frame].rois if series.frame in rois else (), series.label)
-        result = deface_case(case, run.settings, run.seed, run.stage)
+        case = replace(case, labels=run.labels.on(stack.volume))
+        try:
+            result = deface_case(case, run.settings, run.seed, run.stage)
+        except LandmarkError as error:  # another CT of the study may show the face better
+            doubt = doubt or error
+            continue
         if result is None:
             run.note("no_face", f"{series.label}: {no_face_reason(case)}", series.label, Level.INFO)
         else:
             run.findings += result.findings
             made.append((stack, result))
-    run.fate(series, "defaced" if made else "left out: no face in view")
+    if made:
+        run.fate(series, "defaced")
+    else:
+        run.faceless.append((series, doubt))
     if made and len(made) < len(stacks):
         run.note("stack_left_out", f"{series.label}: volumes without a face in view were left out.", series.label)
     run.done += made
+
+
+def _settle_faceless(run: _Run) -> None:
+    """CTs without a face of their own follow those that have one; alone, they decide how the run ends."""
+    for series, error in run.faceless:
+        if run.done:
+            run.companions.append(series)
+        elif error is not None:
+            raise error
+        else:
+            run.fate(series, "left out: no face in view")
 
 
 def _write(writer: ArchiveWriter, run: _Run, key: bytes) -> None:
@@ -229,13 +256,16 @@ def _write(writer: ArchiveWriter, run: _Run, key: bytes) -> None:
         claim=passed,
         uids=uid_map((i.uid for s in run.series for i in s.instances), (s.uid for s in run.series), key),
     )
-    write_stacks(writer, [(stack, made.plan) for stack, made in run.done], stamp)
-    done = [(stack, made.plan, [cost.roi for cost in made.rois]) for stack, made in run.done]
-    carried = carry(writer, run.companions, done, stamp)
+    leaders = [Leader(stack, made.plan, tuple(cost.roi for cost in made.rois), made.face.frame) for stack, made in run.done]
+    carried = carry(run.companions, leaders, stamp, other_frames=run.settings.other_frames, seed=run.seed)
+    stamp = replace(stamp, output=carried.output)
+    write_stacks(writer, [*((leader.stack, leader.plan) for leader in leaders), *carried.jobs], stamp)
+    for name, data in carried.files.items():
+        writer.write(name, data)
     run.companions.clear()
     run.findings += carried.findings
-    for series, fate in carried.fates:
-        run.fate(series, fate)
+    for one in carried.fates:
+        run.fate(one.series, one.fate, one.numbers)
 
 
 def _privacy_code(run: _Run) -> int:
@@ -269,5 +299,5 @@ def _peak_mb() -> int:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024))
 
 
-def _figures(run: _Run) -> Figures:
-    return dict(run.done[0][1].figures) if run.done else {}
+def _exhibit(run: _Run) -> Exhibit:
+    return run.done[0][1].exhibit if run.done else Exhibit()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
 from fw_gear_hndeface.errors import SettingsError
+from fw_gear_hndeface.label_tables import LABEL_TABLES
 from fw_gear_hndeface.vocabulary import LANDMARK_SOURCES, METHOD_NAMES
 
 
@@ -35,6 +36,11 @@ class Settings:
         "Where facial landmarks come from: auto takes every source that can speak.",
         choices=("auto", *LANDMARK_SOURCES),
     )
+    label_table: str = _option(
+        "auto",
+        "What the numbers of a NIfTI label map mean: auto takes the names in the file or in a JSON file beside it; or a table.",
+        choices=("auto", *LABEL_TABLES),
+    )
     fill: str = _option(
         "auto",
         "What takes the face's place in methods that leave it open: auto as the method does, face for tissue like the "
@@ -47,6 +53,12 @@ class Settings:
     )
     target_margin_mm: float = _option(0.0, "Extra rim kept around every target.", low=0.0, high=30.0)
     organ_margin_mm: float = _option(0.0, "Extra rim kept around every organ and node.", low=0.0, high=30.0)
+    other_frames: str = _option(
+        "drop",
+        "Objects in another frame of reference that no registration object leads to: leave them out, register their images "
+        "with the CT (checked; left out where that is not sure), or refuse the study.",
+        choices=("drop", "register", "refuse"),
+    )
     privacy: str = _option(
         "enforce",
         "enforce: a result that can be matched to the original is never written; report: write it, marked FAIL.",

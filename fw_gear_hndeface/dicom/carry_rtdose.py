@@ -1,56 +1,53 @@
-"""A dose that follows the defaced CT: zero in the room that the face left, and no other stored value changed."""
+"""A dose that follows the defaced CT: zero in the room that the face left, carried on in tissue that came."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmwrite
 from pydicom.dataelem import DataElement
-from scipy import ndimage
 
-from fw_gear_hndeface.dicom.carry_rtstruct import Scan
 from fw_gear_hndeface.dicom.headers import DAMAGE, PIXEL_DATA, UNDEFINED, Instance
 from fw_gear_hndeface.dicom.pixels import load
 from fw_gear_hndeface.dicom.tags import Stamp, stamp_companion
 from fw_gear_hndeface.errors import DicomError
-from fw_gear_hndeface.model import Bool, Float, Grid
-from fw_gear_hndeface.ops.change import Change
-from fw_gear_hndeface.ops.polygons import rasterise
-from fw_gear_hndeface.protect.drawn import KEPT
+from fw_gear_hndeface.model import Float, Grid, Unit, Volume
+from fw_gear_hndeface.ops.dose import followed
+from fw_gear_hndeface.ops.scan import Scan
 
 #: They describe the dose as it was.
 _STALE = ("DVHSequence", "DVHNormalizationPoint", "DVHNormalizationDoseValue")
 #: How evenly frames must lie to be one lattice, mm.
 EVEN_MM = 0.01
-_AROUND = np.ones((3, 3, 3), np.bool_)
 #: 1 or -1 where the frames' normal is the patient's long axis, to rounding.
 _AXIAL_COS = 0.9999
 
 
 @dataclass(frozen=True)
 class FollowedDose:
-    """A dose made anew: its bytes, its new UID and the number of voxels set to zero."""
+    """A dose made anew: its bytes, its new UID, the numbers of voxels set to zero and filled, and the dose before and after."""
 
     data: bytes
     uid: str
     zeroed: int
+    filled: int
+    before: Volume
+    after: Volume
 
 
-def carry_rtdose(instance: Instance, scans: Sequence[Scan], stamp: Stamp, written: Collection[str]) -> FollowedDose:
+def carry_rtdose(instance: Instance, scans: Sequence[Scan], stamp: Stamp) -> FollowedDose:
     """The dose on the defaced CT.
 
-    A voxel becomes zero when its centre lies outside the new body and it holds tissue that was taken away, or is next to one
-    that does (the dose stops at the old skin there). Voxels of a kept region or of kept parts of the scan never change.
-    Histograms of the old dose go; the reference to a structure set stays if that set is in the output.
+    What becomes of its voxels is said in `ops.dose.followed`. Histograms of the old dose go.
 
     Parameters
     ----------
     scans : the defaced CTs of the dose's frame of reference
-    written : new UIDs of the structure sets in the output
+    stamp : references to what its `output` does not hold go, too
 
     Raises
     ------
@@ -62,16 +59,21 @@ def carry_rtdose(instance: Instance, scans: Sequence[Scan], stamp: Stamp, writte
         raise DicomError(f"{where}: a compressed dose is not supported. Store it uncompressed.")
     try:
         dataset = load(instance.member.read(), instance)
-        dataset_grid = dose_grid(dataset, where)
+        grid = dose_grid(dataset, where)
+        for name in _STALE:
+            if name in dataset:
+                delattr(dataset, name)
         stamp_companion(dataset, stamp)
-        _forget(dataset, written)
-        zero = np.logical_or.reduce([_emptied(dataset_grid, scan) for scan in scans])
-        count = _set_zero(dataset, zero, where)
+        stored = _stored(dataset, grid, where)
+        after, zeroed, filled = followed(stored, grid, scans)
+        tail = dataset.get_item(PIXEL_DATA).value[stored.nbytes :]
+        dataset[PIXEL_DATA] = DataElement(PIXEL_DATA, "OW", after.tobytes() + tail, already_converted=True)
+        volumes = _in_units(stored, grid, dataset), _in_units(after, grid, dataset)
         buffer = io.BytesIO()
         dcmwrite(buffer, dataset, enforce_file_format=True)
     except DAMAGE as error:
         raise DicomError(f"{where}: the dose is damaged. Send it again.") from error
-    return FollowedDose(buffer.getvalue(), str(dataset.SOPInstanceUID), count)
+    return FollowedDose(buffer.getvalue(), str(dataset.SOPInstanceUID), zeroed, filled, *volumes)
 
 
 def dose_grid(dataset: Dataset, where: str) -> Grid:
@@ -111,56 +113,16 @@ def _offsets(dataset: Dataset) -> Float:
     return offsets
 
 
-def _forget(dataset: Dataset, written: Collection[str]) -> None:
-    """Take away what is no longer true, and a reference to a structure set that is not in the output."""
-    for name in _STALE:
-        if name in dataset:
-            delattr(dataset, name)
-    known = {str(item.get("ReferencedSOPInstanceUID", "")) for item in dataset.get("ReferencedStructureSetSequence") or []}
-    if known - set(written):
-        del dataset.ReferencedStructureSetSequence
-
-
-def _emptied(grid: Grid, scan: Scan) -> Bool:
-    """The dose voxels that the change of a scan makes zero."""
-    change = scan.change
-    out = np.zeros(grid.shape, np.bool_)
-    if change is None:
-        return out
-    index = np.indices(grid.shape).reshape(3, -1).T
-    near = index[change.grid.contains(grid.to_patient(index))]
-    points = grid.to_patient(near)
-    outside = np.zeros(grid.shape, np.bool_)
-    outside[tuple(near.T)] = change.look_up(~change.body, points)
-    holds = _holding(grid, change, change.gone)
-    holds[tuple(near.T)] |= change.look_up(change.gone, points)
-    spared = _holding(grid, change, change.kept & change.body)
-    spared[tuple(near.T)] |= change.look_up(change.kept, points)
-    for roi in scan.rois:
-        if roi.kind in KEPT:
-            spared |= rasterise(roi, grid).array
-    out = ndimage.binary_dilation(holds & outside, _AROUND) & outside & ~spared
-    return np.asarray(out, dtype=np.bool_)
-
-
-def _holding(grid: Grid, change: Change, array: Bool) -> Bool:
-    """The dose voxels in which a voxel of the scan lies."""
-    index = np.rint(grid.to_index(change.grid.to_patient(np.argwhere(array)))).astype(np.intp)
-    inside = np.all((index >= 0) & (index < np.array(grid.shape)), axis=1)
-    out = np.zeros(grid.shape, np.bool_)
-    out[tuple(index[inside].T)] = True
-    return out
-
-
-def _set_zero(dataset: Dataset, zero: Bool, where: str) -> int:
-    """Set stored values to 0; the number of those that were not."""
-    item = dataset.get_item(PIXEL_DATA)
+def _stored(dataset: Dataset, grid: Grid, where: str) -> NDArray[np.unsignedinteger]:
+    """Stored values as the file holds them, in its byte order."""
+    value = dataset.get_item(PIXEL_DATA).value
     kind = np.dtype(f"{'<' if dataset.original_encoding[1] else '>'}u{int(dataset.BitsAllocated) // 8}")
-    data = bytearray(item.value)
-    if len(data) < zero.size * kind.itemsize:
-        raise DicomError(f"{where}: {len(data)} bytes of dose, expected {zero.size * kind.itemsize}. Send the file again.")
-    stored: NDArray[np.unsignedinteger] = np.frombuffer(data, kind, zero.size).reshape(zero.shape)
-    count = int(np.count_nonzero(stored[zero]))
-    stored[zero] = 0
-    dataset[PIXEL_DATA] = DataElement(PIXEL_DATA, "OW", bytes(data), already_converted=True)
-    return count
+    count = int(np.prod(grid.shape))
+    if len(value) < count * kind.itemsize:
+        raise DicomError(f"{where}: {len(value)} bytes of dose, expected {count * kind.itemsize}. Send the file again.")
+    return np.frombuffer(value, kind, count).reshape(grid.shape)
+
+
+def _in_units(stored: NDArray[np.unsignedinteger], grid: Grid, dataset: Dataset) -> Volume:
+    """The dose in Gy, or in per cent where it is relative."""
+    return Volume(grid, stored.astype(np.float32) * np.float32(dataset.DoseGridScaling), Unit.GY)

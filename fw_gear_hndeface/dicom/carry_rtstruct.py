@@ -17,13 +17,13 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from fw_gear_hndeface.dicom.headers import DAMAGE, Instance
 from fw_gear_hndeface.dicom.pixels import load
-from fw_gear_hndeface.dicom.rtstruct import point_texts, points_of, polygon_of, roi_frames, roi_kind, roi_types
+from fw_gear_hndeface.dicom.rtstruct import point_texts, points_of, polygon_of, roi_frames, roi_types
 from fw_gear_hndeface.dicom.tags import SHORT_TEXT, Stamp, stamp_companion
 from fw_gear_hndeface.errors import DicomError
-from fw_gear_hndeface.model import Float, Grid, Roi, RoiKind
-from fw_gear_hndeface.ops.change import Change
+from fw_gear_hndeface.model import Float, RoiKind
+from fw_gear_hndeface.ops.names import roi_kind
 from fw_gear_hndeface.ops.outlines import by_plane, redrawn
-from fw_gear_hndeface.protect.drawn import KEPT
+from fw_gear_hndeface.ops.scan import KEPT, Scan
 
 CONTOUR_DATA = Tag("ContourData")
 #: The longest value that Explicit VR can hold in a decimal string, bytes.
@@ -35,24 +35,6 @@ _WAY_TO_IMAGES = (
     "ContourImageSequence",
 )
 CLIPPED = "clipped by face mask"
-
-
-@dataclass(frozen=True, eq=False)
-class Scan:
-    """A defaced CT as the objects drawn or computed on it see it.
-
-    Attributes
-    ----------
-    grid : the whole scan's lattice
-    change : what happened to the skin; None where it stayed
-    slices : UIDs of its defaced slices
-    rois : the regions drawn on it, with the kinds that counted
-    """
-
-    grid: Grid
-    change: Change | None
-    slices: frozenset[str]
-    rois: tuple[Roi, ...]
 
 
 @dataclass
@@ -73,8 +55,8 @@ def carry_rtstruct(instance: Instance, scans: Mapping[str, Sequence[Scan]], stam
     """The structure set on the defaced CT.
 
     Regions kept by the plan (targets, organs, nodes, eyes) keep every byte of their contours. All others lose what lies
-    outside the new body near the change, and outlines of the patient follow the new skin there. What cannot be followed (a
-    region in a frame of reference without CT, a plane beyond the scan, a damaged contour) is left out.
+    outside the new body near the change, and outlines of the patient follow the new skin there. What cannot be followed (any
+    region in a frame of reference without defaced image, a plane beyond the scan, a damaged contour) is left out.
 
     Parameters
     ----------
@@ -102,14 +84,26 @@ def _carried(dataset: FileDataset, default_frame: str, scans: Mapping[str, Seque
         name, frame = frames.get(number, ("", default_frame))
         scan = _referenced(scans.get(frame, ()), mentioned)
         kind = roi_kind(name, types.get(number, "")) if number in frames else RoiKind.OTHER
-        if not item.get("ContourSequence") or (kind in KEPT and not _is_outline(item, number, scan)):
+        spared = scan is not None and kind in KEPT and not _is_outline(item, number, scan)
+        if not item.get("ContourSequence") or spared:
             continue
         if scan is None:
             out.foreign.append(number)
         if scan is None or _follow(item, scan, external=kind in KEPT or kind is RoiKind.EXTERNAL):
             _note(dataset, item, number, out, gone=scan is None)
+    _settle_frames(dataset, default_frame, scans)
     out.data = _encoded(dataset)
     return out
+
+
+def _settle_frames(dataset: Dataset, default_frame: str, scans: Mapping[str, Sequence[Scan]]) -> None:
+    """Emptied regions lie nowhere: they name the frame of reference of the others, not one that is not in the output."""
+    known = [frame for frame in (default_frame, *scans) if frame in scans]
+    for roi in dataset.get("StructureSetROISequence") or []:
+        if known and "ReferencedFrameOfReferenceUID" in roi and str(roi.ReferencedFrameOfReferenceUID) not in scans:
+            roi.ReferencedFrameOfReferenceUID = known[0]
+    if known and "FrameOfReferenceUID" in dataset and str(dataset.FrameOfReferenceUID) not in scans:
+        dataset.FrameOfReferenceUID = known[0]
 
 
 def _mentioned(dataset: Dataset) -> set[str]:

@@ -18,6 +18,7 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
 from fw_gear_hndeface.dicom.headers import OUR_MARK, OUR_NAME, PIXEL_DATA
+from fw_gear_hndeface.dicom.references import Output, drop_dangling
 from fw_gear_hndeface.dicom.uids import new_uid
 
 MIN_UID = 8
@@ -72,6 +73,7 @@ class Stamp:
     image_type : 'derived' sets the first value of ImageType, 'keep' leaves it
     claim : False leaves out every statement that the face is gone
     uids : old to new for all objects and series of the job, from `uid_map`; those of the series itself are always known
+    output : what the archive holds; references to anything else go. None where nobody knows yet
     """
 
     version: str
@@ -81,6 +83,7 @@ class Stamp:
     image_type: str = "derived"
     claim: bool = True
     uids: Mapping[bytes, bytes] = field(default_factory=dict)
+    output: Output | None = None
 
 
 class Stamper:
@@ -104,6 +107,8 @@ class Stamper:
         """
         uid = UID(new_uid(str(dataset.SOPInstanceUID), self._stamp.key))
         touched = remap_uids(dataset, self._uids)
+        if self._stamp.output is not None:
+            touched |= drop_dangling(dataset, self._stamp.output)
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
         for tag in _DELETED & set(dataset.keys()):
             del dataset[tag]
@@ -151,6 +156,8 @@ def stamp_companion(dataset: FileDataset, stamp: Stamp) -> None:
     """
     uid = UID(new_uid(str(dataset.SOPInstanceUID), stamp.key))
     remap_uids(dataset, stamp.uids)
+    if stamp.output is not None:
+        drop_dangling(dataset, stamp.output)
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
     for tag in _DELETED & set(dataset.keys()):
         del dataset[tag]

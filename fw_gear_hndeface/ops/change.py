@@ -30,6 +30,7 @@ class Change:
     near : voxels within `REACH_MM` of these; only there an outline is made anew
     body : the new body in this part: tissue and what it encloses in its slice
     kept : voxels that no plan may touch
+    planned : voxels with a new value, at the surface or below it
     """
 
     grid: Grid
@@ -38,6 +39,11 @@ class Change:
     near: Bool
     body: Bool
     kept: Bool
+    planned: Bool
+
+    def arrays(self) -> dict[str, Bool]:
+        """The arrays by name."""
+        return {name: getattr(self, name) for name in ("gone", "came", "near", "body", "kept", "planned")}
 
     @cached_property
     def room(self) -> Bool:
@@ -71,7 +77,7 @@ def surface_change(before: Volume, plan: Plan) -> Change | None:
     # What a mask shell encloses counts as body, but never what was taken away, nor the rim of air that it leaves behind.
     body &= new | ~ndimage.binary_dilation(gone, _AROUND)
     near = distance_mm(~(gone | came), spacing) <= REACH_MM
-    return Change(part.grid, gone, came, near, body, plan.keep.array[box])
+    return Change(part.grid, gone, came, near, body, plan.keep.array[box], changed)
 
 
 def _bodies(before: Volume, plan: Plan, slices: slice) -> Bool:

@@ -7,10 +7,8 @@ import numpy as np
 from fw_gear_hndeface.model import Mask, RoiKind
 from fw_gear_hndeface.ops.morphology import dilate
 from fw_gear_hndeface.ops.polygons import rasterise, roi_box
+from fw_gear_hndeface.ops.scan import KEPT
 from fw_gear_hndeface.protect.contract import Rule, Subject
-
-#: Kinds of region that hold medicine; externals, supports and helper shapes follow the skin instead.
-KEPT = (RoiKind.TARGET, RoiKind.ORGAN, RoiKind.NODE, RoiKind.LANDMARK)
 
 
 def keep(subject: Subject) -> Mask:

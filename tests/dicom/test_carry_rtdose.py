@@ -13,13 +13,14 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RTDoseStorage
 
 from fw_gear_hndeface.dicom.carry_rtdose import carry_rtdose
-from fw_gear_hndeface.dicom.carry_rtstruct import Scan
+from fw_gear_hndeface.dicom.references import Output
 from fw_gear_hndeface.dicom.series import read_stacks
 from fw_gear_hndeface.dicom.study import SeriesKind, read_contents
 from fw_gear_hndeface.dicom.uids import new_uid, uid_map
 from fw_gear_hndeface.errors import DicomError
 from fw_gear_hndeface.model import Roi, RoiKind
 from fw_gear_hndeface.ops.change import surface_change
+from fw_gear_hndeface.ops.scan import Scan
 from tests.dicom import build
 from tests.dicom.test_carry_rtstruct import SET_UID, SHAPE, STEPS, cut, scan_values
 
@@ -64,9 +65,10 @@ def followed(
         (stack,) = read_stacks(series[SeriesKind.CT])
         change = surface_change(stack.volume, build.plan_on(stack, cut()))
         scan = Scan(stack.volume.grid, change, frozenset(), rois)
-        stamp = build.Stamp("9.8.7", "membrane", "x", build.KEY, uids=uid_map([DOSE_UID, SET_UID], [], build.KEY))
-        done = carry_rtdose(series[SeriesKind.RTDOSE].instances[0], [scan], stamp, written)
-    assert done.zeroed == np.count_nonzero(stored(ds) != stored(build.parsed(done.data)))
+        uids = uid_map([DOSE_UID, SET_UID], [], build.KEY)
+        stamp = build.Stamp("9.8.7", "membrane", "x", build.KEY, uids=uids, output=Output(objects=frozenset(written)))
+        done = carry_rtdose(series[SeriesKind.RTDOSE].instances[0], [scan], stamp)
+    assert done.zeroed + done.filled == np.count_nonzero(stored(ds) != stored(build.parsed(done.data)))
     return build.parsed(done.data)
 
 

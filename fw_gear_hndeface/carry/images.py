@@ -1,0 +1,66 @@
+"""Other images of the same head: PET, MR and further CTs, changed where the CT was, with values of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fw_gear_hndeface.dicom.series import Stack, read_stacks
+from fw_gear_hndeface.dicom.study import Series, SeriesKind
+from fw_gear_hndeface.errors import GeometryError
+from fw_gear_hndeface.model import Mask, Plan, Proposal
+from fw_gear_hndeface.ops.scan import Scan
+from fw_gear_hndeface.ops.transfer import hidden_parts, site, transferred
+
+#: How far each kind of image smears the skin, mm; never less than one of its voxels (the middle one of its three sizes).
+SPREAD_MM = {SeriesKind.PET: 4.0, SeriesKind.MR: 2.0, SeriesKind.CT: 1.0}
+
+
+@dataclass
+class FollowedImages:
+    """An image series with a plan for each of its volumes, and the volume that changes, mL."""
+
+    jobs: list[tuple[Stack, Plan]] = field(default_factory=list)
+    changed_ml: float = 0.0
+
+
+def follow_images(series: Series, scans: Sequence[Scan], seed: int, method: str) -> FollowedImages:
+    """Plans that give the volumes of a series the skin of the defaced CTs.
+
+    Raises
+    ------
+    DicomError, GeometryError
+        A series that cannot be read, or that shows parts of the face which no defaced CT covers.
+    """
+    out = FollowedImages()
+    for number, stack in enumerate(read_stacks(series)):
+        grid = stack.volume.grid
+        hidden = [hidden_parts(scan, grid) for scan in scans]
+        if hidden and all(hidden):
+            names = ", ".join(hidden[0]).replace("_", " ")
+            raise GeometryError(f"it shows parts of the face beyond the CT ({names}).")
+        plan = _plan(stack, series.kind, scans, seed + number, method)
+        out.jobs.append((stack, plan))
+        out.changed_ml += plan.change.volume_ml
+    return out
+
+
+def _plan(stack: Stack, kind: SeriesKind, scans: Sequence[Scan], seed: int, method: str) -> Plan:
+    """One plan from all defaced CTs; voxels that several change take the value of the last."""
+    volume = stack.volume
+    spread = max(SPREAD_MM[kind], float(np.median(volume.grid.spacing_mm)))
+    change = np.zeros(volume.grid.shape, np.bool_)
+    array = volume.array.astype(np.float32) if len(scans) > 1 else volume.array
+    for scan in scans:
+        where = site(scan, volume.grid, spread, ghosts=kind is SeriesKind.MR)
+        if where is None:
+            continue
+        plan = transferred(volume, where, seed, method=method)
+        if len(scans) == 1:
+            return plan
+        array[plan.change.array] = plan.fill_hu
+        change |= plan.change.array
+    proposal = Proposal(Mask(volume.grid, change, "carried zone"), array[change].astype(np.float32), method)
+    return proposal.without(Mask.empty(volume.grid, "nothing"))

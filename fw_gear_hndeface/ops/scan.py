@@ -1,0 +1,81 @@
+"""A defaced scan as the objects around it see it, in its own patient space or carried over into another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fw_gear_hndeface.model import Float, Grid, Roi, RoiKind
+from fw_gear_hndeface.ops.change import Change
+from fw_gear_hndeface.ops.frame import HeadFrame
+from fw_gear_hndeface.ops.transform import Affine, Transform
+
+#: Kinds of drawn region that hold medicine; externals, supports and helper shapes follow the skin instead.
+KEPT = (RoiKind.TARGET, RoiKind.ORGAN, RoiKind.NODE, RoiKind.LANDMARK)
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A defaced CT.
+
+    Attributes
+    ----------
+    grid : the whole scan's lattice
+    change : what happened to the skin; None where it stayed
+    slices : UIDs of its defaced slices
+    rois : the regions drawn on it, with the kinds that counted
+    head : where its face lies; None where nobody asks
+    """
+
+    grid: Grid
+    change: Change | None
+    slices: frozenset[str]
+    rois: tuple[Roi, ...]
+    head: HeadFrame | None = None
+
+    def moved(self, transform: Transform, frame: str) -> Scan:
+        """The scan in another frame of reference, into which `transform` takes its points."""
+        rois = tuple(replace(roi, contours_mm=tuple(transform(points) for points in roi.contours_mm)) for roi in self.rois)
+        head = None if self.head is None else _moved_head(self.head, transform)
+        if isinstance(transform, Affine):
+            grid, change = transform.moved(self.grid, frame), self.change
+            if change is not None:
+                change = replace(change, grid=transform.moved(change.grid, frame))
+            return Scan(grid, change, self.slices, rois, head)
+        change = None if self.change is None else _warped(self.change, transform, frame)
+        return Scan(_around(self.grid, transform, frame), change, self.slices, rois, head)
+
+
+def _moved_head(head: HeadFrame, transform: Transform) -> HeadFrame:
+    """The head frame at its new place, turned and stretched as the transform does around it."""
+    reach = 50.0
+    ends = transform(np.vstack([head.origin, head.origin + reach * head.axes]))
+    steps = (ends[1:] - ends[0]) / reach
+    u, sizes, vt = np.linalg.svd(steps)
+    return HeadFrame(ends[0], u @ vt, head.scale * float(sizes.mean()), head.residual_mm)
+
+
+def _around(grid: Grid, transform: Transform, frame: str) -> Grid:
+    """A lattice with the same steps that holds what the transform makes of another one."""
+    ends = [np.linspace(0, n - 1, 7) for n in grid.shape]
+    points = transform(grid.to_patient(np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)))
+    index = grid.to_index(points)
+    low = np.floor(index.min(axis=0)) - 2
+    shape = np.ceil(index.max(axis=0) + 3 - low).astype(int)
+    affine = grid.affine.copy()
+    affine[:3, 3] = grid.to_patient(low)
+    return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine, frame)
+
+
+def _warped(change: Change, transform: Transform, frame: str) -> Change:
+    """A change looked up from a lattice in the other space, slice by slice."""
+    grid, back = _around(change.grid, transform, frame), transform.inverse()
+    arrays = change.arrays()
+    out = {name: np.zeros(grid.shape, np.bool_) for name in arrays}
+    rows, columns = np.indices(grid.shape[1:])
+    for k in range(grid.shape[0]):
+        points: Float = back(grid.to_patient(np.stack([np.full_like(rows, k), rows, columns], axis=-1)))
+        for name, array in arrays.items():
+            out[name][k] = change.look_up(array, points)
+    return Change(grid, **out)

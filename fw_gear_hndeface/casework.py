@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fw_gear_hndeface.errors import LandmarkError, PrivacyError, ProtectionError
 from fw_gear_hndeface.landmarks import Evidence, Face, find_face
@@ -18,11 +17,13 @@ from fw_gear_hndeface.ops.boxes import Box, points_box
 from fw_gear_hndeface.ops.frame import REGION_MM
 from fw_gear_hndeface.ops.head import HeadScan, head_windows
 from fw_gear_hndeface.ops.polygons import rasterise
-from fw_gear_hndeface.ops.render import Pose, Surface
+from fw_gear_hndeface.ops.render import Surface
 from fw_gear_hndeface.ops.skin import SKIN_HU
 from fw_gear_hndeface.privacy.check import STRANGER_SHARE, Assessment, View, assess, likenesses
-from fw_gear_hndeface.privacy.views import face_surface, pictures
+from fw_gear_hndeface.privacy.views import face_surface
 from fw_gear_hndeface.protect import Subject, keep
+from fw_gear_hndeface.report.exhibit import Exhibit, Shown
+from fw_gear_hndeface.report.pictures import make_exhibit
 from fw_gear_hndeface.settings import Settings
 from fw_gear_hndeface.verify import Cost, RoiCost, roi_costs, verify
 
@@ -33,7 +34,6 @@ STRENGTHS = (1.0, 1.2, 1.5)
 MOST_ORGAN_SHARE = 0.8
 #: No outline of a head is narrower than this from side to side or from front to back, mm.
 LEAST_OUTLINE_MM = 90.0
-TURNTABLE_DEG = (-60.0, -30.0, 0.0, 30.0, 60.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class Defaced:
     rois: tuple[RoiCost, ...]
     assessment: Assessment
     strength: float
-    figures: Mapping[str, NDArray[np.uint8]]
+    exhibit: Exhibit
     findings: tuple[Finding, ...]
 
     def measures(self) -> dict[str, Any]:
@@ -79,12 +79,14 @@ class Defaced:
             },
             "strength": self.strength,
             "kept_ml": round(self.plan.keep.volume_ml, 1),
+            "scan_unchanged_percent": round(100.0 * (1.0 - self.plan.change.count / self.plan.change.array.size), 3),
             "rois": [
                 {
                     "name": cost.roi.name,
                     "kind": cost.roi.kind.value,
                     "unchanged_percent": None if cost.unchanged_percent is None else round(cost.unchanged_percent, 4),
                     "volume_ml": round(cost.volume_ml, 2),
+                    "mean_change_hu": None if cost.mean_change_hu is None else round(cost.mean_change_hu, 3),
                 }
                 for cost in self.rois
             ],
@@ -142,7 +144,11 @@ def deface_located(case: Case, found: tuple[HeadScan, Face], settings: Settings,
         findings.append(Finding(Level.INFO, "stronger_try", text, case.label))
     with stage("verify", 0.75):
         costs = roi_costs(case.scan, best.after, case.rois)
-    return Defaced(face, best.plan, best.cost, costs, best.assessment, best.strength, _turntable(best.surface), tuple(findings))
+    with stage("pictures", 0.77):
+        shown = Shown(best.after, best.plan.change, tuple(cost.roi for cost in costs), face.frame)
+        before = face_surface(case.scan, [head.body], face.frame, SKIN_HU) if settings.report_before_images else None
+        exhibit = make_exhibit(shown, best.surface, best.assessment.sights, before)
+    return Defaced(face, best.plan, best.cost, costs, best.assessment, best.strength, exhibit, tuple(findings))
 
 
 def _best_attempt(label: str, scene: Scene, settings: Settings, stage: Stage) -> _Attempt:
@@ -276,9 +282,3 @@ def _exposed(case: Case, proposal: Proposal, plan: Plan, settings: Settings) -> 
             text = f"ROI {roi.number} (target) reaches into the face zone: {exposed:.1f} mL there stay as they were."
             findings.append(Finding(Level.WARNING, "target_exposed", text, case.label))
     return findings
-
-
-def _turntable(surface: Surface) -> dict[str, NDArray[np.uint8]]:
-    """Pictures of the defaced head from the side to the other side."""
-    views = pictures(surface, [Pose(-8.0, yaw) for yaw in TURNTABLE_DEG])
-    return {f"Defaced head, turned {yaw:+.0f} degrees": view.grey for yaw, view in zip(TURNTABLE_DEG, views, strict=False)}

@@ -86,6 +86,10 @@ class Settings:
         choices=("fail-job", "tag-only"),
     )
     tag: str = _option("hndeface", "Tag on defaced outputs; name it in the EXCEPT clause of gear rules.")
+    report_before_images: bool = _option(
+        False,
+        "Show the original face in the report, too. The page then says so in a banner and in its file name; do not share it.",
+    )
     debug: bool = _option(False, "Debug messages in the job log.")
     max_members: int = _option(200_000, "Most files one archive may hold.", low=1, high=10_000_000, platform=False)
     max_member_mb: int = _option(2_048, "Largest file in an archive, unpacked.", low=1, high=1_000_000, platform=False)

@@ -34,11 +34,15 @@ class Cost:
 
 @dataclass(frozen=True)
 class RoiCost:
-    """What became of one drawn region: share of its voxels unchanged (None where it covers no voxel) and its volume."""
+    """What became of one drawn region: share of its voxels unchanged, its volume, and by how much its mean HU moved.
+
+    Share and mean are None where the region covers no voxel.
+    """
 
     roi: Roi
     unchanged_percent: float | None
     volume_ml: float
+    mean_change_hu: float | None = None
 
 
 def verify(before: Volume, after: Volume, plan: Plan, frame: HeadFrame, bounds: Bounds = USUAL) -> Cost:
@@ -120,5 +124,7 @@ def _roi_cost(before: Volume, after: Volume, roi: Roi) -> RoiCost:
     changed = differing(before.array[box], after.array[box])
     if mask.count == 0:
         return RoiCost(roi, None, 0.0)
-    share = 100.0 * (1.0 - np.count_nonzero(changed & mask.array) / mask.count)
-    return RoiCost(roi, float(share), mask.volume_ml)
+    moved = changed & mask.array
+    share = 100.0 * (1.0 - np.count_nonzero(moved) / mask.count)
+    difference = after.array[box][moved].astype(np.float64) - before.array[box][moved]
+    return RoiCost(roi, float(share), mask.volume_ml, float(difference.sum()) / mask.count)

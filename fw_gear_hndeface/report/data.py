@@ -15,12 +15,16 @@ import numpy as np
 
 from fw_gear_hndeface import __version__
 from fw_gear_hndeface.model import Finding, Result
+from fw_gear_hndeface.report.exhibit import Exhibit
 from fw_gear_hndeface.settings import Settings
 
 #: Raised by one before the point when a promised key changes its meaning or goes.
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
+#: Settings whose values stay in the job.
+SECRET = ("seed",)
 
 _VERSIONS_OF = ("numpy", "scipy", "scikit-image", "SimpleITK", "pydicom", "python-gdcm", "dlib-bin", "face-recognition-models")
+_NOTHING = Exhibit()
 _DEFAULTS: dict[str, Any] = {
     "method": None,
     "landmarks": {},
@@ -30,12 +34,14 @@ _DEFAULTS: dict[str, Any] = {
     "rois": [],
     "objects": [],
     "privacy": {},
+    "pictures": [],
+    "scene": None,
     "seconds": {},
     "peak_mb": None,
 }
 
 
-def report_data(result: Result, settings: Settings) -> dict[str, Any]:
+def report_data(result: Result, settings: Settings, exhibit: Exhibit = _NOTHING) -> dict[str, Any]:
     """Everything a report says. Measures this version does not know go in as they are."""
     head = {
         "schema_version": SCHEMA_VERSION,
@@ -44,11 +50,24 @@ def report_data(result: Result, settings: Settings) -> dict[str, Any]:
     }
     tail = {
         "findings": [_finding(finding) for finding in result.findings],
-        "settings": asdict(settings),
+        "settings": told_settings(settings),
+        "pictures": [{"name": one.name, "group": one.group, "caption": one.caption} for one in exhibit.pictures],
+        "scene": _scene(exhibit),
         "versions": {"python": platform.python_version(), **{name: _version_of(name) for name in _VERSIONS_OF}},
     }
     data: dict[str, Any] = plain({**head, **_DEFAULTS, **result.measures, **head, **tail})
     return data
+
+
+def told_settings(settings: Settings) -> dict[str, Any]:
+    """Settings by name; what would undo the defacing if it were known is not told.
+
+    Whoever knows the seed can compute the random part of the new surface and take it away.
+    """
+    told = asdict(settings)
+    for name in SECRET:
+        told[name] = "given, not told" if told[name] else "drawn for this run"
+    return told
 
 
 def plain(value: Any) -> Any:
@@ -79,6 +98,13 @@ def schema() -> dict[str, Any]:
     text = importlib.resources.files(__package__).joinpath("qa.schema.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
+
+
+def _scene(exhibit: Exhibit) -> dict[str, Any] | None:
+    """The structures of the interactive view, label 1 first."""
+    if exhibit.scene is None:
+        return None
+    return {"structures": [{"name": name, "colour": colour} for name, colour in exhibit.scene.structures]}
 
 
 def _finding(finding: Finding) -> dict[str, str]:

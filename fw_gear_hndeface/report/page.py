@@ -1,117 +1,138 @@
-"""One self-contained page for people: no network, no scripts, readable on a phone, in the dark and on paper."""
+"""One self-contained page for people: no network, readable on a phone, in the dark, on paper and without scripts."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-#: Verdict -> (colour class, headline, what to do next).
-VERDICT_TEXT: dict[str, tuple[str, str, str]] = {
-    "defaced": ("good", "Defaced", "Nothing to do. The face was changed and every check passed."),
-    "partial": ("good", "Defaced in part", "Nothing to do. Only part of a face is in view; that part was changed."),
-    "no_face": (
-        "idle",
-        "No face in view",
-        "Nothing to do. Nothing was changed and no image was written; the input can be used as it is.",
-    ),
-    "already_defaced": ("idle", "Already defaced", "Nothing to do. The input is marked as defaced; it was not changed again."),
-    "refused": ("bad", "Refused", "No image was written. Read the findings, and do not share the input as defaced."),
-}
+from fw_gear_hndeface.report.exhibit import Exhibit
+from fw_gear_hndeface.report.slices import COLOURS
+from fw_gear_hndeface.report.template import page_of
+from fw_gear_hndeface.report.viewer import Viewer
+from fw_gear_hndeface.report.words import SOURCES, amount, finding_title, headline, reason, sight_words
+
 #: Kinds of regions that are the skin itself or no part of the patient: nobody expects them to stay.
-_SURFACES = ("external", "support")
+SURFACES = ("external", "support", "other")
 _ORDER = ("error", "warning", "info")
-_CAUTION = (
-    "warn",
-    "Defaced, with doubts",
-    "An image was written although a check failed. Do not share it before a person has looked.",
-)
+#: Measures of privacy that have words of their own on the page; the others are listed as they are.
+_TOLD = (
+    "passed", "views", "views_with_a_face_after", "own_distance", "nearest_distance", "stranger_share", "required_share",
+    "gallery", "sights",
+)  # fmt: skip
 
 
-def render_page(data: Mapping[str, Any], figures: Mapping[str, NDArray[np.uint8]]) -> str:
+@dataclass(frozen=True)
+class Material:
+    """What a page holds beside its text: pictures by name as addresses that hold them whole, and the interactive view's files.
+
+    Parameters
+    ----------
+    images : picture name -> `data:image/...;base64,...`
+    files : "scan" and "labels" -> gzipped NIfTI, base64; empty without an interactive view
+    """
+
+    images: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def material_of(exhibit: Exhibit) -> Material:
+    """The pictures and files of an exhibit as a page holds them."""
+    images = {picture.name: image_uri(picture.image) for picture in exhibit.pictures}
+    scene = exhibit.scene
+    files = {} if scene is None else {"scan": _base64(scene.scan), "labels": _base64(scene.labels)}
+    return Material(images, files)
+
+
+def render_page(data: Mapping[str, Any], material: Material, viewer: Viewer | None = None) -> str:
     """The page as HTML text.
 
     Parameters
     ----------
-    data : what `report_data` returned.
-    figures : caption -> picture of the defaced head, (R, C) or (R, C, 3).
+    data : what `report_data` returned
+    viewer : NiiVue for the interactive view; without it the page says what is missing
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fw_gear_hndeface.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["facts"] = _words
-    colour, headline, advice = _headline(data)
-    return environment.get_template("page.html").render(
+    tone, verdict, advice = headline(data)
+    rois = sorted(data["rois"], key=lambda roi: (roi["kind"] in SURFACES, _unchanged(roi)))
+    return page_of(
+        "report",
         data=data,
-        colour=colour,
-        headline=headline,
+        tone=tone,
+        headline=verdict,
         advice=advice,
-        numbers=_six_numbers(data),
+        reason=reason(data),
+        numbers=six_numbers(data),
         findings=sorted(data["findings"], key=lambda finding: _ORDER.index(finding["level"])),
-        rois=sorted(data["rois"], key=_unchanged),
-        pictures=[(caption, _png_uri(picture)) for caption, picture in figures.items()],
+        finding_title=finding_title,
+        rois=rois,
+        has_dose=any(roi.get("dose") for roi in rois),
+        groups=_groups(data["pictures"]),
+        images=material.images,
+        files=material.files,
+        viewer=viewer,
+        legend=_legend(data["rois"]),
+        sources=SOURCES,
+        other_privacy={name: value for name, value in data["privacy"].items() if name not in _TOLD},
+        sight_words=sight_words,
     )
 
 
-def _headline(data: Mapping[str, Any]) -> tuple[str, str, str]:
-    doubts = any(finding["level"] == "error" for finding in data["findings"])
-    return _CAUTION if doubts and data["verdict"] in ("defaced", "partial") else VERDICT_TEXT[data["verdict"]]
-
-
-def _six_numbers(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(value, unit, meaning) of what changed, what did not, and what it cost."""
-    rois = [roi for roi in data["rois"] if roi["kind"] not in _SURFACES]
+def six_numbers(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(value, unit, meaning) of what changed and what did not; fewer where nothing was changed."""
+    rois = [roi for roi in data["rois"] if roi["kind"] not in SURFACES]
     untouched = sum(_unchanged(roi) >= 100.0 for roi in rois)
-    seconds = [value for value in data["seconds"].values() if isinstance(value, int | float)]
-    total = data["seconds"].get("total", sum(seconds))
-    return [
-        (_amount(data["removed_ml"]), "mL", "tissue removed"),
-        (_amount(data["added_ml"]), "mL", "tissue added"),
-        (_amount(data["retextured_ml"]), "mL", "given new values"),
-        (
-            f"{untouched} of {len(rois)}" if rois else "none",
-            "",
-            "drawn structures untouched" if rois else "drawn structures to keep",
-        ),
-        (f"{len(data['landmarks'])}", "", "landmarks placed"),
-        (_amount(total) if seconds else "–", "s", f"run time, {_amount(data['peak_mb'], 0)} MB at most"),
+    share, required = data["privacy"].get("stranger_share"), data["privacy"].get("required_share")
+    numbers = [
+        (data["removed_ml"], "mL", "tissue removed"),
+        (data["added_ml"], "mL", "tissue added"),
+        (data["retextured_ml"], "mL", "tissue given new values"),
     ]
+    told = [(amount(value), unit, meaning) for value, unit, meaning in numbers if value is not None]
+    if data.get("scan_unchanged_percent") is not None:
+        told.append((amount(data["scan_unchanged_percent"], 2), "%", "of the scan unchanged, bit for bit"))
+    if rois:
+        told.append((f"{untouched} of {len(rois)}", "", "drawn structures untouched"))
+    elif told:
+        told.append(("none", "", "structures drawn on this scan"))
+    if share is not None:
+        told.append((amount(100.0 * share, 0), "%", f"of strangers look as alike ({amount(100.0 * required, 0)} % asked)"))
+    return told
 
 
-def _words(value: Any) -> str:
-    """A measure of any shape on one line."""
-    if isinstance(value, Mapping):
-        return "; ".join(f"{str(name).replace('_', ' ')} {_words(item)}" for name, item in value.items())
-    if isinstance(value, list):
-        return ", ".join(_words(item) for item in value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.2f}"
-    return "–" if value is None else str(value)
+def image_uri(picture: NDArray[np.uint8]) -> str:
+    """A picture as an address that holds it whole: grey as PNG, bit for bit; colour as WebP, a tenth of the size."""
+    buffer = io.BytesIO()
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    kind = "png" if image.mode == "L" else "webp"
+    image.save(buffer, format=kind.upper(), **({} if kind == "png" else {"quality": 82, "method": 3}))
+    return f"data:image/{kind};base64,{_base64(buffer.getvalue())}"
 
 
-def _amount(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _groups(pictures: Sequence[Mapping[str, str]]) -> dict[str, list[Mapping[str, str]]]:
+    groups: dict[str, list[Mapping[str, str]]] = {name: [] for name in ("turntable", "slices", "views", "before")}
+    for picture in pictures:
+        groups.setdefault(picture["group"], []).append(picture)
+    return groups
+
+
+def _legend(rois: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """(colour, words) of the lines on slices."""
+    words = {"target": "targets", "organ": "organs", "node": "nodes", "landmark": "eyes"}
+    kinds = {roi["kind"] for roi in rois}
+    return [("rgb({}, {}, {})".format(*COLOURS[kind]), words[kind]) for kind in COLOURS if kind in kinds]
 
 
 def _unchanged(roi: Mapping[str, Any]) -> float:
     """Percent of a structure that is as it was; a structure nobody measured sorts first."""
     percent = roi.get("unchanged_percent")
     return -1.0 if percent is None else float(percent)
-
-
-def _png_uri(picture: NDArray[np.uint8]) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, format="PNG", optimize=False)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

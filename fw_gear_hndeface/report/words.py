@@ -94,3 +94,16 @@ def facts(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.2f}"
     return "–" if value is None else str(value)
+
+
+def reason(data: Mapping[str, Any]) -> str:
+    """Why a run ended as it did, where that needs saying: the first error, else what a verdict without an image names."""
+    errors = [finding["message"] for finding in data["findings"] if finding["level"] == "error"]
+    named = [finding["message"] for finding in data["findings"] if finding["code"] == data["verdict"]]
+    return str((errors or named or [""])[0])
+
+
+def sight_words(sight: Mapping[str, Any]) -> str:
+    """What one view of the result told the recogniser."""
+    distance = sight.get("distance")
+    return "no face in the original" if distance is None else f"distance to the original {distance:.2f}"

@@ -246,10 +246,14 @@ def test_measures_are_json_with_the_keys_promised(shares: list[float]) -> None:
 
 def test_pictures_show_the_defaced_head_from_both_sides(shares: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(casework, "face_surface", face_surface)
-    figures = settled().figures
-    assert len(figures) == 5
-    assert any("-60" in title for title in figures)
-    assert all(picture.dtype == np.uint8 and picture.size > 5000 and picture.max() > 60 for picture in figures.values())
+    shown = settled().exhibit.group("turntable")
+    assert len(shown) == 7
+    assert [shown[0].caption, shown[3].caption, shown[6].caption] == [
+        "From 90° to the patient's right",
+        "From the front",
+        "From 90° to the patient's left",
+    ]
+    assert all(one.image.dtype == np.uint8 and one.image.size > 5000 and one.image.max() > 60 for one in shown)
 
 
 def located_as(face: Face | None, monkeypatch: pytest.MonkeyPatch, *, brain: bool = False) -> None:

@@ -27,6 +27,7 @@ from fw_gear_hndeface.model import Finding, Grid, Landmark, Landmarks, Level, Ma
 from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.pipeline import Staged, deface, publish
 from fw_gear_hndeface.privacy.check import Assessment
+from fw_gear_hndeface.report.exhibit import Exhibit, Picture
 from fw_gear_hndeface.settings import Settings
 from fw_gear_hndeface.verify import roi_costs, verify
 from fw_gear_hndeface.vocabulary import CANONICAL_FACE_MM
@@ -73,8 +74,8 @@ def stand_in(*, whole: bool = True, passed: bool = True) -> Callable[..., Deface
         cost = verify(case.scan, after, plan, face().frame)
         told = Finding(Level.INFO, "stood_in", "A stand-in.", case.label)
         rois = roi_costs(case.scan, after, case.rois)
-        picture = {"one": np.zeros((20, 20), dtype=np.uint8)}
-        return Defaced(face(whole), plan, cost, rois, good(passed), 1.0, picture, (told,))
+        exhibit = Exhibit((Picture("one", "turntable", "One", np.zeros((20, 20), dtype=np.uint8)),))
+        return Defaced(face(whole), plan, cost, rois, good(passed), 1.0, exhibit, (told,))
 
     return work
 

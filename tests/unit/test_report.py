@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
+import hashlib
 import html.parser
 import io
 import json
@@ -18,8 +20,10 @@ from PIL import Image
 
 from fw_gear_hndeface.model import Finding, Level, Result, Verdict
 from fw_gear_hndeface.report import report_data, schema, write_report
-from fw_gear_hndeface.report.data import plain
-from fw_gear_hndeface.report.page import VERDICT_TEXT, render_page
+from fw_gear_hndeface.report.data import SECRET, plain
+from fw_gear_hndeface.report.exhibit import Exhibit, Picture
+from fw_gear_hndeface.report.page import material_of, render_page
+from fw_gear_hndeface.report.words import VERDICT_TEXT
 from fw_gear_hndeface.settings import Settings
 
 MEASURES: dict[str, Any] = {
@@ -48,8 +52,9 @@ def result(verdict: Verdict = Verdict.DEFACED, findings: tuple[Finding, ...] = F
     return Result(verdict, None, findings, {**MEASURES, **measures})
 
 
-def page(of: Result, **figures: Any) -> str:
-    return render_page(report_data(of, Settings()), figures)
+def page(of: Result, *pictures: Picture) -> str:
+    exhibit = Exhibit(pictures)
+    return render_page(report_data(of, Settings(), exhibit), material_of(exhibit))
 
 
 def refuse_constant(name: str) -> None:
@@ -58,7 +63,7 @@ def refuse_constant(name: str) -> None:
 
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_the_record_follows_the_published_schema(tmp_path: Path, verdict: Verdict) -> None:
-    record, _ = write_report(result(verdict), folder=tmp_path, stem="case", settings=Settings(), figures={})
+    record, _ = write_report(result(verdict), folder=tmp_path, stem="case", settings=Settings())
     data = json.loads(record.read_text(encoding="utf-8"), parse_constant=refuse_constant)
     jsonschema.Draft202012Validator.check_schema(schema())
     jsonschema.validate(data, schema(), cls=jsonschema.Draft202012Validator)
@@ -66,7 +71,7 @@ def test_the_record_follows_the_published_schema(tmp_path: Path, verdict: Verdic
 
 
 def test_the_keys_relied_on_from_outside_hold_what_was_measured(tmp_path: Path) -> None:
-    record, _ = write_report(result(), folder=tmp_path, stem="case", settings=Settings(image_type="keep"), figures={})
+    record, _ = write_report(result(), folder=tmp_path, stem="case", settings=Settings(image_type="keep"))
     data = json.loads(record.read_text(encoding="utf-8"))
     assert data["method"] == "membrane"
     assert data["landmarks"]["nose_tip"] == {"lps_mm": [1.25, -94.5, 12.0], "sigma_mm": 2.5, "source": "rendered_face"}
@@ -86,7 +91,7 @@ def test_the_keys_relied_on_from_outside_hold_what_was_measured(tmp_path: Path) 
 
 def test_a_run_that_measured_nothing_still_has_every_key(tmp_path: Path) -> None:
     empty = Result(Verdict.ALREADY_DEFACED, None, (), {})
-    record, shown = write_report(empty, folder=tmp_path, stem="x", settings=Settings(), figures={})
+    record, shown = write_report(empty, folder=tmp_path, stem="x", settings=Settings())
     data = json.loads(record.read_text(encoding="utf-8"))
     jsonschema.validate(data, schema())
     assert data["method"] is None
@@ -105,7 +110,7 @@ def test_the_schema_refuses_a_record_without_a_promised_key_or_with_an_unknown_v
 
 def test_numbers_that_are_not_finite_become_null_wherever_they_are(tmp_path: Path) -> None:
     odd = result(added_ml=math.nan, privacy={"scores": (np.float32(math.inf), np.float64(0.5)), "deep": {"x": -math.inf}})
-    record, _ = write_report(odd, folder=tmp_path, stem="case", settings=Settings(), figures={})
+    record, _ = write_report(odd, folder=tmp_path, stem="case", settings=Settings())
     text = record.read_text(encoding="utf-8")
     data = json.loads(text, parse_constant=refuse_constant)
     assert data["added_ml"] is None
@@ -127,7 +132,7 @@ def test_measures_cannot_overwrite_verdict_or_findings() -> None:
 
 
 def test_files_are_named_after_the_stem_and_do_not_contain_it(tmp_path: Path) -> None:
-    written = write_report(result(), folder=tmp_path, stem="Doe^Jane 1961", settings=Settings(), figures={})
+    written = write_report(result(), folder=tmp_path, stem="Doe^Jane 1961", settings=Settings())
     assert [path.name for path in written] == ["Doe^Jane 1961_hndeface.qa.json", "Doe^Jane 1961_hndeface.qa.html"]
     assert sorted(tmp_path.iterdir()) == sorted(written)
     for path in written:
@@ -147,51 +152,87 @@ class Seen(html.parser.HTMLParser):
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
 
 
-def test_the_page_needs_no_network_and_no_script() -> None:
-    text = page(result(), front=np.zeros((4, 5), np.uint8))
+def picture(name: str = "turntable+0", group: str = "turntable", shape: tuple[int, ...] = (4, 5)) -> Picture:
+    image = np.arange(math.prod(shape), dtype=np.uint8).reshape(shape)
+    return Picture(name, group, f"Caption of {name}", image)
+
+
+def test_the_page_needs_no_network_and_runs_only_its_own_script() -> None:
+    text = page(result(), picture())
     seen = Seen()
     seen.feed(text)
-    assert not {"script", "link", "iframe", "object"} & set(seen.tags)
+    assert not {"link", "iframe", "object", "embed", "base", "form"} & set(seen.tags)
     assert all(address.startswith("data:image/png;base64,") for address in seen.addresses)
     assert not re.search(r"url\(|@import|https?://", text)
+    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert script is not None
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="(.*?)"', text)
+    assert policy is not None
+    rules = dict(rule.strip().split(" ", 1) for rule in policy[1].split(";"))
+    assert rules["default-src"] == "'none'", "nothing may be fetched that is not named here"
+    assert rules["script-src"] == f"'sha256-{digest}' blob:"
+    assert rules["img-src"] == "data: blob:"
+    assert "connect-src" not in rules
 
 
 def test_pictures_are_embedded_unchanged_with_their_captions() -> None:
-    grey = np.arange(20, dtype=np.uint8).reshape(4, 5)
-    colour = np.dstack([grey, grey + 1, grey + 2])
     seen = Seen()
-    text = page(result(), **{"from the front": grey, "from the left": colour})
+    text = page(result(), picture("turntable+0"), picture("turntable+30", shape=(6, 3)))
     seen.feed(text)
     pictures = [Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) for uri in seen.addresses]
-    np.testing.assert_array_equal(np.asarray(pictures[0]), grey)
-    np.testing.assert_array_equal(np.asarray(pictures[1]), colour)
-    assert "<figcaption>from the front</figcaption>" in text
+    np.testing.assert_array_equal(np.asarray(pictures[0]), np.arange(20, dtype=np.uint8).reshape(4, 5))
+    np.testing.assert_array_equal(np.asarray(pictures[1]), np.arange(18, dtype=np.uint8).reshape(6, 3))
+    assert "<figcaption>Caption of turntable+0</figcaption>" in text
+    assert 'alt="Caption of turntable+30"' in text
+
+
+def test_colour_pictures_keep_their_size_and_their_colours() -> None:
+    image = np.zeros((60, 80, 3), np.uint8)
+    image[:, 40:] = (213, 94, 0)
+    seen = Seen()
+    seen.feed(page(result(), Picture("axial-low", "slices", "Axial", image)))
+    (uri,) = seen.addresses
+    assert uri.startswith("data:image/webp;base64,")
+    back = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB")).astype(int)
+    assert back.shape == image.shape
+    assert np.abs(back[30, 70] - (213, 94, 0)).max() < 25
+    assert back[30, 10].max() < 25
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_the_headline_says_the_verdict_in_words_and_colour(verdict: Verdict) -> None:
     colour, headline, advice = VERDICT_TEXT[verdict.value]
     text = page(result(verdict))
-    assert f'<header class="{colour}">\n<h1>{headline}</h1>\n<p>{advice}</p>' in text
+    assert f'<header class="verdict {colour}">\n<h1>{headline}</h1>\n<p>{advice}</p>' in text
 
 
 def test_a_written_image_with_a_failed_check_is_not_shown_as_good() -> None:
     text = page(result(findings=(Finding(Level.ERROR, "privacy", "The result can be matched."),)))
-    assert '<header class="warn">' in text
+    assert '<header class="verdict warn">' in text
+    assert "<strong>Why:</strong> The result can be matched." in text
     assert "Do not share it" in text
 
 
+def numbers_of(text: str) -> dict[str, str]:
+    return dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)(?: <small>|</dd>)", text))
+
+
 def test_six_numbers_are_on_the_first_screen() -> None:
-    text = page(result())
-    numbers = re.findall(r"<dt>(.*?)</dt><dd>(.*?)(?: <small>|</dd>)", text)
-    assert dict(numbers) == {
+    privacy = {"stranger_share": 0.312, "required_share": 0.05}
+    assert numbers_of(page(result(privacy=privacy, scan_unchanged_percent=97.702))) == {
         "tissue removed": "41.6",
         "tissue added": "7.0",
-        "given new values": "12.5",
+        "tissue given new values": "12.5",
+        "of the scan unchanged, bit for bit": "97.70",
         "drawn structures untouched": "1 of 3",
-        "landmarks placed": "1",
-        "run time, 812 MB at most": "3.8",
+        "of strangers look as alike (5 % asked)": "31",
     }
+
+
+def test_numbers_that_were_not_measured_are_not_shown() -> None:
+    assert numbers_of(page(Result(Verdict.NO_FACE, None, FINDINGS, {}))) == {}
+    assert numbers_of(page(result(rois=[], privacy={})))["structures drawn on this scan"] == "none"
 
 
 def test_the_skin_and_the_couch_do_not_count_as_structures_to_keep() -> None:
@@ -225,15 +266,61 @@ def test_findings_landmarks_objects_settings_and_versions_are_told() -> None:
     for words in (
         "PTV meets the face zone: 3.2 mL kept.",
         "CT series 3",
-        "1.2, -94.5, 12.0",
-        "rendered_face",
-        "<td>RTDOSE</td><td>left out</td>",
+        '<td>seen on pictures of the surface</td><td class="n">2.5</td>',
+        '<th scope="row">RTDOSE</th><td>left out</td>',
         "name smooth; face found no",
         "max_uncertainty_mm",
         np.__version__,
         "Not a medical device",
     ):
         assert words in text
+
+
+def test_where_the_old_face_was_is_not_told() -> None:
+    assert "94.5" not in page(result()), "landmarks are measures of the old face"
+
+
+def test_a_refusal_says_why_on_the_first_screen() -> None:
+    why = Finding(Level.ERROR, "landmark", "A face is in view but its place is uncertain by 20 mm.", "study")
+    text = page(Result(Verdict.REFUSED, None, (*FINDINGS, why), {}))
+    assert text.index("uncertain by 20 mm") < text.index("</header>")
+    assert "The face could not be placed surely." in text
+    none = Finding(Level.INFO, "no_face", "CT series 1: no face was found in 60 slices.", "CT series 1")
+    text = page(Result(Verdict.NO_FACE, None, (FINDINGS[0], none), {}))
+    assert text.index("no face was found in 60 slices") < text.index("</header>")
+
+
+def test_the_seed_is_not_told() -> None:
+    told = report_data(result(), Settings(seed=424242))["settings"]
+    assert told["seed"] == "given, not told"
+    assert report_data(result(), Settings())["settings"]["seed"] == "drawn for this run"
+    assert "424242" not in page(result()) + json.dumps(report_data(result(), Settings(seed=424242)))
+
+
+def test_every_setting_that_sounds_secret_is_kept_back() -> None:
+    sounds = re.compile(r"seed|key|secret|password|token")
+    assert {spec.name for spec in dataclasses.fields(Settings) if sounds.search(spec.name)} == set(SECRET)
+
+
+def test_the_original_is_announced_by_banner_and_file_name(tmp_path: Path) -> None:
+    exhibit = Exhibit((picture(), picture("before+0", "before")))
+    _, written, thumbnail = write_report(result(), folder=tmp_path, stem="case", settings=Settings(), exhibit=exhibit)
+    assert written.name == "case_hndeface.WITH-BEFORE-IMAGES.qa.html"
+    text = written.read_text(encoding="utf-8")
+    assert text.index("shows the face as it was before") < text.index("<h1>")
+    assert "Caption of before+0" in text
+    assert thumbnail.name == "case_hndeface.qa.png"
+    assert "as it was before" not in page(result(), picture())
+
+
+def test_the_thumbnail_shows_the_defaced_head_only(tmp_path: Path) -> None:
+    grey = {name: np.full((200, 150), value, np.uint8) for name, value in (("turntable-30", 50), ("turntable+0", 100))}
+    original = Picture("before+0", "before", "x", np.full((200, 150), 255, np.uint8))
+    shown = (*(Picture(name, "turntable", name, image) for name, image in grey.items()), original)
+    written = write_report(result(), folder=tmp_path, stem="a", settings=Settings(), exhibit=Exhibit(shown))
+    with Image.open(written[2]) as image:
+        assert image.size == (240, 160)
+        assert sorted(np.unique(np.asarray(image))) == [50, 100]
 
 
 def test_the_page_is_ready_for_phones_dark_rooms_and_paper() -> None:

@@ -1,0 +1,51 @@
+"""The pictures of one run: the head turned round, slices, and every view that the recogniser was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fw_gear_hndeface.ops.render import Pose, Surface
+from fw_gear_hndeface.privacy.check import Sight
+from fw_gear_hndeface.privacy.views import pictures
+from fw_gear_hndeface.report.exhibit import Exhibit, Picture, Shown
+from fw_gear_hndeface.report.scene import scene_of
+from fw_gear_hndeface.report.slices import slice_pictures
+
+#: Ways round the head, degrees; positive is from the patient's left.
+TURNTABLE_DEG = (-90.0, -60.0, -30.0, 0.0, 30.0, 60.0, 90.0)
+PITCH_DEG = -8.0
+
+
+def make_exhibit(shown: Shown, surface: Surface, sights: Sequence[Sight], original: Surface | None = None) -> Exhibit:
+    """Everything a report shows of a defaced scan.
+
+    Parameters
+    ----------
+    surface : of the head after the change, in frame mm
+    sights : what the recogniser was shown of it
+    original : of the head before the change, only where somebody asked for it in so many words
+    """
+    made = [*turntable(surface, "turntable"), *slice_pictures(shown), *(_view(n, sight) for n, sight in enumerate(sights))]
+    before = [] if original is None else turntable(original, "before")
+    return Exhibit((*made, *before), scene_of(shown))
+
+
+def turntable(surface: Surface, group: str) -> list[Picture]:
+    """A head from one side to the other."""
+    views = pictures(surface, [Pose(PITCH_DEG, yaw) for yaw in TURNTABLE_DEG])
+    named = zip(TURNTABLE_DEG, views, strict=False)
+    return [Picture(f"{group}{yaw:+.0f}", group, f"From {_side(yaw)}", view.grey) for yaw, view in named]
+
+
+def _side(yaw_deg: float) -> str:
+    if yaw_deg == 0:
+        return "the front"
+    return f"{abs(yaw_deg):.0f}° to the patient's {'left' if yaw_deg > 0 else 'right'}"
+
+
+def _view(number: int, sight: Sight) -> Picture:
+    below = (
+        f"{abs(sight.pose.pitch_deg):.0f}° {'below' if sight.pose.pitch_deg < 0 else 'above'}, " if sight.pose.pitch_deg else ""
+    )
+    seen = "the detector sees a face" if sight.face_seen else "the detector sees no face"
+    return Picture(f"view{number}", "views", f"From {below}{_side(sight.pose.yaw_deg)}: {seen}", sight.grey)

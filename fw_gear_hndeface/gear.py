@@ -155,7 +155,7 @@ def _staged(context: Any, source: dict[str, Any], settings: Settings) -> Staged:
     if settings.tag in (source["object"].get("tags") or []):
         message = f"The input carries the tag '{settings.tag}' of a defaced file."
         result = Result(Verdict.ALREADY_DEFACED, None, (Finding(Level.INFO, "already_defaced", message),), {})
-        files = write_report(result, folder=context.work_dir, stem=stem, settings=settings, figures={})
+        files = write_report(result, folder=context.work_dir, stem=stem, settings=settings)
         return Staged(result, files, 0)
     return deface(_paths(context), context.work_dir, stem, settings, key=uid_key(), on_progress=_reporter())
 

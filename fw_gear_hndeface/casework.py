@@ -12,7 +12,7 @@ import numpy as np
 from fw_gear_hndeface.errors import LandmarkError, PrivacyError, ProtectionError
 from fw_gear_hndeface.landmarks import Evidence, Face, find_face
 from fw_gear_hndeface.methods import REGISTRY, Scene
-from fw_gear_hndeface.model import Finding, Level, Mask, Plan, Proposal, Roi, RoiKind, Volume
+from fw_gear_hndeface.model import Finding, LabelMap, Level, Mask, Plan, Proposal, Roi, RoiKind, Volume
 from fw_gear_hndeface.ops.boxes import Box, points_box
 from fw_gear_hndeface.ops.frame import REGION_MM
 from fw_gear_hndeface.ops.head import HeadScan, head_windows
@@ -44,6 +44,7 @@ class Case:
     padding: Mask | None
     rois: tuple[Roi, ...]
     label: str
+    labels: tuple[LabelMap, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +137,7 @@ def deface_located(case: Case, found: tuple[HeadScan, Face], settings: Settings,
     case, outlines = _without_outlines(case, head)
     with stage("protect", 0.35):
         kept = protect(case, head, face, settings)
-    scene = Scene(case.scan, head.body, kept, face.landmarks, face.frame, seed, fill=settings.fill)
+    scene = Scene(case.scan, head.body, kept, face.landmarks, face.frame, seed, fill=settings.fill, labels=case.labels)
     best = _best_attempt(case.label, scene, settings, stage)
     findings = [*outlines, *face.findings, *_exposed(case, best.proposal, best.plan, settings)]
     if best.strength != STRENGTHS[0]:
@@ -197,7 +198,7 @@ def locate(case: Case, settings: Settings) -> tuple[HeadScan, Face] | None:
     """
     heads = 0
     for head in head_windows(case.scan):
-        face = find_face(Evidence(head, case.rois), settings.landmarks)
+        face = find_face(Evidence(head, case.rois, case.labels), settings.landmarks)
         if face is None or not face.is_in_view:
             heads += head.brain_mm.size > 0
             continue
@@ -228,7 +229,8 @@ def protect(case: Case, head: HeadScan, face: Face, settings: Settings) -> Mask:
     if box is not None:
         near = case.scan.crop(box)
         margins = settings.target_margin_mm, settings.organ_margin_mm
-        kept[box] = keep(Subject(near, head, face.landmarks, face.frame, case.rois, *margins), method.rules).array
+        subject = Subject(near, head, face.landmarks, face.frame, case.rois, *margins, labels=case.labels)
+        kept[box] = keep(subject, method.rules).array
     if case.padding is not None:
         kept |= case.padding.array
     return Mask(case.scan.grid, kept, "kept")

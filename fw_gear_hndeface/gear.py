@@ -33,7 +33,7 @@ with warnings.catch_warnings():
 log = logging.getLogger(__name__)
 
 #: Inputs of the manifest, in the order they are read.
-INPUT_NAMES = ("dicom", "rtstruct", "rtdose", "companions")
+INPUT_NAMES = ("dicom", "rtstruct", "rtdose", "companions", "labels")
 
 _REASONS = {2: "settings", 3: "input", 4: "landmarks", 5: "protection", 6: "verification", 7: "privacy"}
 #: Failures of the result rather than of the input: what `on_qc_fail` is about.

@@ -14,12 +14,16 @@ from fw_gear_hndeface.vocabulary import CANONICAL_FACE_MM
 
 #: Two sources whose frames lie farther apart than this do not see the same face.
 SAME_FACE_MM = 40.0
+#: An outlined landmark farther than this from where the detected face would have it belongs to no face like it.
+FAR_MM = 25.0
 #: A landmark nearer than this to the cut end of the body was fitted to the cut, not to the face.
 CUT_MM = 5.0
 #: Where the body is looked for to tell where it is cut: columns of this half width, this far behind the skin.
 COLUMN_MM, BEHIND_MM = 10.0, 18.0
 #: Landmarks that must be in view for the face to count as whole.
 WHOLE = ("brow_left", "brow_right", "globe_left", "globe_right", "nose_tip", "mouth_left", "mouth_right", "chin")
+#: Sources that stand for what a person or a network outlined.
+GIVEN = ("rtstruct", "segmentation", "totalsegmentator")
 #: A detection less sure than this needs the jaw profile's agreement.
 SURE_MM = 4.4
 #: Sigma of a face that only one unsure witness places, mm: more than any run accepts by default.
@@ -53,34 +57,71 @@ class Face:
 def agree(answers: Mapping[str, Landmarks], head: HeadScan) -> Face | None:
     """One face from the sources' answers.
 
-    The rendered face leads where its shape is a face's; drawn eyes outrank it for the globes; the profile takes over where no
-    detector saw a face, and is the witness against chance finds of the detector.
+    The rendered face leads where its shape is a face's; what is drawn or segmented outranks it; the profile takes over where
+    no detector saw a face, and is the witness against chance finds of the detector.
     """
     rendered = _without_cut(answers.get("rendered_face", Landmarks({})), head)
-    drawn, profile = (answers.get(name, Landmarks({})) for name in ("rtstruct", "geometry"))
+    drawn, profile = _surest(answers, GIVEN), answers.get("geometry", Landmarks({}))
+    rendered, drawn, findings = _reconciled(rendered, drawn)
     frame, witness = _frame(rendered.updated(drawn)), _frame(profile)
     if frame is None:
-        return None if witness is None else _cut_face(profile.updated(drawn), witness, head)
+        return None if witness is None else _cut_face(profile.updated(drawn), witness, head, findings)
     combined = _with_view(_completed(rendered.updated(drawn), frame), head)
+    if findings:
+        return Face(_doubted(combined), frame, findings)
     apart = None if witness is None else _apart(frame, witness)
     if apart is None or apart <= SAME_FACE_MM or _least_sigma(rendered) <= SURE_MM:
         return Face(combined, frame, ())
-    widened = {name: replace(mark, sigma_mm=2.0 * mark.sigma_mm) for name, mark in combined.items()}
-    return Face(Landmarks(widened), frame, (_disagreement(apart),))
+    return Face(_doubted(combined), frame, (_disagreement(apart),))
 
 
-def _cut_face(landmarks: Landmarks, frame: HeadFrame, head: HeadScan) -> Face | None:
+def _surest(answers: Mapping[str, Landmarks], names: tuple[str, ...]) -> Landmarks:
+    """The landmarks of several sources, each as the surest of them has it."""
+    found: dict[str, Landmark] = {}
+    for marks in (answers[name] for name in names if name in answers):
+        found |= {name: mark for name, mark in marks.items() if name not in found or mark.sigma_mm < found[name].sigma_mm}
+    return Landmarks(found)
+
+
+def _outranks(name: str, mark: Landmark, rendered: Landmarks) -> bool:
+    """Whether an outlined landmark replaces the rendered one: eyes always do, they are not to be seen on skin."""
+    return name.startswith("globe") or name not in rendered or mark.sigma_mm < rendered[name].sigma_mm
+
+
+def _doubted(landmarks: Landmarks) -> Landmarks:
+    return Landmarks({name: replace(mark, sigma_mm=2.0 * mark.sigma_mm) for name, mark in landmarks.items()})
+
+
+def _reconciled(rendered: Landmarks, drawn: Landmarks) -> tuple[Landmarks, Landmarks, tuple[Finding, ...]]:
+    """What was rendered and what was outlined, without the one of the two that the other contradicts.
+
+    A sure detection outweighs outlines far from it, which may be another head's; an unsure one gives way to them.
+    """
+    seen = _frame(rendered)
+    far = [] if seen is None else [n for n, mark in drawn.items() if np.linalg.norm(mark.point - seen.canonical(n)) > FAR_MM]
+    if far and _least_sigma(rendered) > SURE_MM:
+        return Landmarks({}), drawn, (_stray(far, "What was outlined was taken."),)
+    near = {n: mark for n, mark in drawn.items() if n not in far and _outranks(n, mark, rendered)}
+    return rendered, Landmarks(near), (_stray(far, "The found face was taken."),) if far else ()
+
+
+def _stray(names: list[str], outcome: str) -> Finding:
+    text = f"What was drawn or segmented ({', '.join(names)}) lies far from the face that was detected. {outcome} Look at the zone."
+    return Finding(Level.WARNING, "landmarks_disagree", text, "landmarks")
+
+
+def _cut_face(landmarks: Landmarks, frame: HeadFrame, head: HeadScan, findings: tuple[Finding, ...]) -> Face | None:
     """The face by its profile alone. A whole face would have been detected: where the profile claims one, it is unsure.
 
     The profile reads faces that are cut from above. In a head that is cut from below it takes the skull's base for a jaw, so
     it is not believed where the vault is in view.
     """
     combined = _with_view(_completed(landmarks, frame), head)
-    face = Face(combined, frame, ())
+    face = Face(combined, frame, findings)
     if not face.is_whole:
         return None if head.shows_vault else face
     unsure = {name: replace(mark, sigma_mm=max(mark.sigma_mm, UNSURE_MM)) for name, mark in combined.items()}
-    return Face(Landmarks(unsure), frame, ())
+    return Face(Landmarks(unsure), frame, findings)
 
 
 def _frame(landmarks: Landmarks) -> HeadFrame | None:

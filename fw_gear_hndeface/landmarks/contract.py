@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from fw_gear_hndeface.model import Landmarks, Roi
+from fw_gear_hndeface.model import LabelMap, Landmarks, Roi
 from fw_gear_hndeface.ops.head import HeadScan
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a source may look at: one head window and the drawn regions of the same frame of reference."""
+    """What a source may look at: one head window, and what was drawn or segmented in the same frame of reference."""
 
     head: HeadScan
     rois: tuple[Roi, ...] = ()
+    labels: tuple[LabelMap, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fw_gear_hndeface.methods.contract import Bounds, Method, Scene
+from fw_gear_hndeface.methods.contract import GIVEN, Bounds, Method, Scene
 from fw_gear_hndeface.model import Bool, Proposal
 from fw_gear_hndeface.ops.fills import material
 from fw_gear_hndeface.ops.near import Near, filled, look_at_region, patient_of, proposal
@@ -72,5 +72,5 @@ METHOD = Method(
     licence="own code, Apache-2.0; the published code is GPL-2 and was not used",
     propose=propose,
     bounds=Bounds(most_removed_ml=700.0, reach_mm=REACH_MM),
-    rules=("drawn",),
+    rules=GIVEN,
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from fw_gear_hndeface.methods.contract import Method, Scene
+from fw_gear_hndeface.methods.contract import GIVEN, Method, Scene
 from fw_gear_hndeface.model import Proposal
 from fw_gear_hndeface.ops.near import filled, look_at_face, proposal, skin_layer
 
@@ -50,5 +50,5 @@ METHOD = Method(
     leaks="a face of low resolution stays and is found and matched; sharpening brings more of it back",
     licence="own code, Apache-2.0",
     propose=propose,
-    rules=("drawn",),
+    rules=GIVEN,
 )

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fw_gear_hndeface.model import Landmarks, Mask, Proposal, Volume
+from fw_gear_hndeface.model import LabelMap, Landmarks, Mask, Proposal, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
+
+#: Rules that hold for every method: what somebody drew, and what a label map names.
+GIVEN = ("drawn", "labelled")
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +24,7 @@ class Scene:
     landmarks, frame : where the face is
     seed : of everything random
     strength : 1 by default; a second try after a failed privacy check asks for more
+    labels : segmented structures, each map on a grid of its own
     fill : what takes the face's place where a method leaves that open: auto, face, air, or a number of HU
     """
 
@@ -32,6 +36,7 @@ class Scene:
     seed: int
     strength: float = 1.0
     fill: str = "auto"
+    labels: tuple[LabelMap, ...] = ()
 
 
 @dataclass(frozen=True)

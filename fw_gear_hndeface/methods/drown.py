@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from fw_gear_hndeface.methods.contract import Bounds, Method, Scene
+from fw_gear_hndeface.methods.contract import GIVEN, Bounds, Method, Scene
 from fw_gear_hndeface.model import Bool, Proposal
 from fw_gear_hndeface.ops.fills import level, material
 from fw_gear_hndeface.ops.near import (
@@ -102,5 +102,5 @@ METHOD = Method(
     licence="own code, Apache-2.0; the published code is MIT",
     propose=propose,
     bounds=Bounds(most_removed_ml=700.0),
-    rules=("drawn",),
+    rules=GIVEN,
 )

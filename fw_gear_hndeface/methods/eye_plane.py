@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fw_gear_hndeface.errors import LandmarkError
-from fw_gear_hndeface.methods.contract import Method, Scene
+from fw_gear_hndeface.methods.contract import GIVEN, Method, Scene
 from fw_gear_hndeface.model import Proposal
 from fw_gear_hndeface.ops.fills import material
 from fw_gear_hndeface.ops.near import filled, look_at_region, proposal
@@ -66,5 +66,5 @@ METHOD = Method(
     leaks="nose, mouth, chin and ears stay as they were; a face is still found and matched on the head",
     licence="own code, Apache-2.0; the published code is MIT",
     propose=propose,
-    rules=("drawn",),
+    rules=GIVEN,
 )

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from fw_gear_hndeface.errors import LandmarkError
-from fw_gear_hndeface.methods.contract import Method, Scene
+from fw_gear_hndeface.methods.contract import GIVEN, Method, Scene
 from fw_gear_hndeface.model import Mask, Proposal
 from fw_gear_hndeface.ops.front import Front, around, inward, random_level, read_front, whole_face
 from fw_gear_hndeface.ops.relief import Map, membrane
@@ -84,5 +84,5 @@ METHOD = Method(
     leaks="the face lies under the layer for whoever finds its edge; a mask shell before the layer stays",
     licence="own code, Apache-2.0",
     propose=propose,
-    rules=("drawn",),
+    rules=GIVEN,
 )

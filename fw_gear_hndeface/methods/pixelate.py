@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fw_gear_hndeface.methods.contract import Method, Scene
+from fw_gear_hndeface.methods.contract import GIVEN, Method, Scene
 from fw_gear_hndeface.model import Proposal, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.ops.near import Single, filled, look_at_face, proposal, skin_layer
@@ -73,5 +73,5 @@ METHOD = Method(
     leaks="a Gaussian over the blocks brings the surface back; the relief of the whole face stays",
     licence="own code, Apache-2.0; the published code is Apache-2.0, its net CC BY 4.0 and not used",
     propose=propose,
-    rules=("drawn",),
+    rules=GIVEN,
 )

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from fw_gear_hndeface.errors import LandmarkError, ProtectionError
-from fw_gear_hndeface.methods.contract import Bounds, Method, Scene
+from fw_gear_hndeface.methods.contract import GIVEN, Bounds, Method, Scene
 from fw_gear_hndeface.model import Float, Mask, Proposal
 from fw_gear_hndeface.ops.fills import material
 from fw_gear_hndeface.ops.morphology import dilate, erode
@@ -144,5 +144,5 @@ METHOD = Method(
     licence="own code, Apache-2.0; the published code is BSD-type",
     propose=propose,
     bounds=Bounds(most_removed_ml=1200.0),
-    rules=("drawn",),
+    rules=GIVEN,
 )

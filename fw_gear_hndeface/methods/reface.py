@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from fw_gear_hndeface.errors import LandmarkError
-from fw_gear_hndeface.methods.contract import Bounds, Method, Scene
+from fw_gear_hndeface.methods.contract import GIVEN, Bounds, Method, Scene
 from fw_gear_hndeface.model import Proposal
 from fw_gear_hndeface.ops.average import Average, canonical_positions, spanned
 from fw_gear_hndeface.ops.front import Front, inward, random_level, read_front, whole_face
@@ -86,5 +86,5 @@ METHOD = Method(
     licence="own code and own average, Apache-2.0; the published templates are under their distributor's terms and not used",
     propose=propose,
     bounds=Bounds(most_removed_ml=600.0),
-    rules=("drawn",),
+    rules=GIVEN,
 )

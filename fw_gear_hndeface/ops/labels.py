@@ -23,13 +23,18 @@ MOST_SAMPLES = 4000
 _KNOWN = {fold(name) for table in LABEL_TABLES.values() for name in table.values()} | set(LABEL_MEANINGS)
 
 
+def is_known(name: str) -> bool:
+    """Whether some table has a structure of that name."""
+    return fold(name) in _KNOWN
+
+
 def label_of(number: int, name: str) -> Label:
     """What a label is by its name: the tables' word for it, else what a drawn region of that name would be."""
     folded = fold(name)
     meaning = LABEL_MEANINGS.get(folded, folded)
     if meaning in LABEL_KINDS:
         return Label(number, name, meaning, RoiKind(LABEL_KINDS[meaning]))
-    return Label(number, name, meaning, RoiKind.ORGAN if folded in _KNOWN else roi_kind(name))
+    return Label(number, name, meaning, RoiKind.ORGAN if is_known(name) else roi_kind(name))
 
 
 def understand(present: Iterable[int], names: Mapping[int, str], table: str, where: str) -> dict[int, Label]:
@@ -54,7 +59,7 @@ def understand(present: Iterable[int], names: Mapping[int, str], table: str, whe
     if nameless:
         origin = "its names" if table == "auto" else f"label table {table}"
         raise InputError(f"{where}: label {nameless[0]} is not in {origin}. {remedy}")
-    if table == "auto" and numbers and not any(fold(known[number]) in _KNOWN for number in numbers):
+    if table == "auto" and numbers and not any(is_known(known[number]) for number in numbers):
         raise InputError(f"{where}: no table knows any name of its {len(numbers)} labels. {remedy}")
     return {number: label_of(number, known[number]) for number in numbers}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from fw_gear_hndeface.model import Mask
-from fw_gear_hndeface.protect import bone, depth, drawn, globes
+from fw_gear_hndeface.protect import bone, depth, drawn, globes, labelled
 from fw_gear_hndeface.protect.contract import Rule, Subject
 
-RULES: tuple[Rule, ...] = (drawn.RULE, globes.RULE, bone.RULE, depth.RULE)
+RULES: tuple[Rule, ...] = (drawn.RULE, labelled.RULE, globes.RULE, bone.RULE, depth.RULE)
 
 
 def keep(subject: Subject, names: tuple[str, ...] | None = None) -> Mask:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fw_gear_hndeface.model import Grid, Landmarks, Mask, Roi, Volume
+from fw_gear_hndeface.model import Grid, LabelMap, Landmarks, Mask, Roi, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.ops.head import HeadScan
 
@@ -24,6 +24,7 @@ class Subject:
     rois: tuple[Roi, ...]
     target_margin_mm: float = 0.0
     organ_margin_mm: float = 0.0
+    labels: tuple[LabelMap, ...] = ()
 
     @property
     def grid(self) -> Grid:

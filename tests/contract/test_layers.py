@@ -23,6 +23,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("report",),
     ("privacy",),
     ("verify",),
+    ("intake",),
     ("carry", "nifti"),
     ("dicom",),
     ("methods",),
@@ -44,7 +45,7 @@ KEEPERS: dict[str, set[str]] = {
     "pydicom": {"dicom"},
     "gdcm": {"dicom"},
     "isal": {"dicom"},
-    "nibabel": {"nifti"},
+    "nibabel": {"nifti", "report"},
     "dlib": {"privacy", "landmarks"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
@@ -62,7 +63,7 @@ KEEPERS: dict[str, set[str]] = {
 #: Files of these rooms do not import each other; what they share is named here.
 STRANGERS: dict[str, set[str]] = {
     "methods": {"contract"},
-    "landmarks": {"contract", "detector"},
+    "landmarks": {"contract", "detector", "from_labels"},
     "protect": {"contract"},
 }
 

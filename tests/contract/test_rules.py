@@ -43,10 +43,11 @@ def named(name: str) -> Rule:
 def test_names_are_unique_and_methods_name_rules_that_exist() -> None:
     names = [rule.name for rule in RULES]
     assert len(set(names)) == len(names)
-    assert {"drawn", "globes", "bone", "depth"} <= set(names)
+    assert {"drawn", "labelled", "globes", "bone", "depth"} <= set(names)
     for method in REGISTRY.values():
         assert method.rules is None or set(method.rules) <= set(names), method.name
-        assert method.rules is None or "drawn" in method.rules, f"{method.name} must keep what a person drew"
+        given = {"drawn", "labelled"}
+        assert method.rules is None or given <= set(method.rules), f"{method.name} must keep what was drawn or labelled"
 
 
 @EVERY

@@ -14,6 +14,7 @@ from fw_gear_hndeface.settings import Settings
 from fw_gear_hndeface.vocabulary import LANDMARK_NAMES, LANDMARK_SOURCES
 from tests import phantom as make
 from tests.chain import SEED, drawn
+from tests.labelled import label_map
 
 EVERY = pytest.mark.parametrize("name", SOURCES)
 
@@ -33,9 +34,15 @@ def eyes() -> tuple[Roi, ...]:
     return tuple(drawn(head, name, RoiKind.LANDMARK, n + 1) for n, name in enumerate(("Eye_L", "Eye_R")))
 
 
+def evidence() -> Evidence:
+    """Everything that any source asks for."""
+    head = make.phantom(SEED, plain=True)
+    return Evidence(window(), eyes(), (label_map(head),))
+
+
 @cache
 def answer(name: str) -> Landmarks:
-    return SOURCES[name].locate(Evidence(window(), eyes()))
+    return SOURCES[name].locate(evidence())
 
 
 def test_the_registry_the_vocabulary_and_the_setting_name_the_same_sources() -> None:
@@ -75,7 +82,7 @@ def test_left_is_the_patient_s_left(name: str) -> None:
 @EVERY
 def test_answers_the_same_again_and_changes_nothing(name: str) -> None:
     before = window().volume.array.tobytes()
-    again = SOURCES[name].locate(Evidence(window(), eyes()))
+    again = SOURCES[name].locate(evidence())
     assert window().volume.array.tobytes() == before
     assert set(again) == set(answer(name))
     for mark_name, mark in again.items():

@@ -1,4 +1,4 @@
-"""Landmarks from label maps: true millimetres on turned and cut heads, sides by position, and silence where nothing is known."""
+"""Landmarks from label maps: true millimetres on turned and cut heads, sides by position, silence where nothing is known."""
 
 from __future__ import annotations
 

@@ -147,6 +147,15 @@ def _audit(options: argparse.Namespace) -> int:
     return audit(options.inputs, options.original, options.output, say=_say)
 
 
+def _report(options: argparse.Namespace) -> int:
+    """Make the page of a record again."""
+    from fw_gear_hndeface.report.rebuild import rebuild
+
+    page = rebuild(options.record)
+    _say(f"The page was made again: look at {page.parent}.")
+    return 0
+
+
 def _compare(options: argparse.Namespace) -> int:
     """Compare methods over a cohort."""
     from fw_gear_hndeface.evaluate.commands import compare, cores
@@ -271,6 +280,14 @@ def _add_evaluation(commands: argparse._SubParsersAction[Any]) -> None:
     )
     audit.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder for audit.json and audit.png")
     audit.set_defaults(command=_audit)
+
+    report = commands.add_parser(
+        "report",
+        help="make a report's page again",
+        description="Make the page of a .qa.json again; pictures come from the old page.",
+    )
+    report.add_argument("record", type=Path, metavar="RESULT.qa.json", help="the record of a run, beside its page")
+    report.set_defaults(command=_report)
 
     compare = commands.add_parser("compare", help="compare methods over a cohort", description="Compare methods over a cohort.")
     compare.add_argument("studies", nargs="+", type=Path, metavar="STUDY", help="zips or folders; one folder holds one cohort")

@@ -14,6 +14,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+#: Locked without what they need to be imported: only a file of them is read.
+BARE = {"ipyniivue"}
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 
 
@@ -30,6 +32,7 @@ def pins(name: str) -> dict[str, str]:
     [
         (("requirements.lock",), PROJECT["dependencies"]),
         (("requirements.lock", "requirements-dev.lock"), PROJECT["optional-dependencies"]["dev"]),
+        (("requirements.lock",), PROJECT["optional-dependencies"]["view"]),
     ],
 )
 def test_the_locks_hold_every_requirement_at_a_version_it_allows(lock: tuple[str, ...], wanted: list[str]) -> None:
@@ -40,11 +43,16 @@ def test_the_locks_hold_every_requirement_at_a_version_it_allows(lock: tuple[str
 
 def test_the_locks_are_closed_under_what_their_packages_require() -> None:
     runtime = pins("requirements.lock")
-    for name in runtime:
+    for name in runtime.keys() - BARE:
         for line in importlib.metadata.requires(name) or []:
             requirement = Requirement(line)
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 assert canonicalize_name(requirement.name) in runtime, f"{name} needs {requirement}"
+
+
+def test_a_package_that_is_only_read_is_imported_nowhere() -> None:
+    for path in (REPOSITORY / "fw_gear_hndeface").rglob("*.py"):
+        assert not re.search(rf"^\s*(?:import|from) (?:{'|'.join(BARE)})\b", path.read_text(), re.MULTILINE), path.name
 
 
 def test_no_package_is_locked_twice() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fw_gear_hndeface.dicom.registration import Link, paths, read_links
@@ -124,8 +124,8 @@ def _by_ourselves(out: Frames, leaders: Sequence[Leader], frame: str, members: S
     if not found.is_good:
         out.failures[frame] = f"its registration with the CT is not good enough ({found.words}). Add a registration object."
         return
-    scan = leader.scan(key).moved(found.transform, frame)
-    out.scans[frame] = [scan]
+    scan = replace(leader.scan(key), slack_mm=found.skin_mm)
+    out.scans[frame] = [scan.moved(found.transform, frame)]
     out.routes[frame] = _route(found, images[0].label)
     text = f"{images[0].label} was registered with the CT ({found.words}); its frame of reference follows the CT by that."
     out.findings.append(Finding(Level.WARNING, "registered", text, images[0].label))

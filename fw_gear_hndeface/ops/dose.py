@@ -43,10 +43,11 @@ def followed(stored: NDArray[Any], grid: Grid, scans: Sequence[Scan]) -> tuple[N
         part, before = out[box], out[box].copy()
         zones = _Zones(grid.crop(box), scan.change)
         spared = zones.kept() | _beside(scan, grid.crop(box))
-        zero, fill = zones.emptied() & ~spared, zones.covered() & ~spared
+        covered = zones.covered()
+        zero, fill = zones.emptied() & ~spared, covered & ~spared
         part[zero] = 0
         if fill.any():
-            source = zones.body & ~fill
+            source = zones.body & ~covered  # a kept voxel across the old skin is no model for new tissue
             values = extended(before.astype(np.float32), source, fill, grid.spacing_mm)
             part[fill] = np.clip(np.rint(values.astype(np.float64)), 0, np.iinfo(stored.dtype).max).astype(stored.dtype)
         changed = part != before

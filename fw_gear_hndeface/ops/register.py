@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
@@ -27,8 +28,11 @@ FACE_MM = (np.array([-65.0, -60.0, -105.0]), np.array([65.0, 20.0, 35.0]))
 WINDOW_HU = (-300.0, 600.0)
 #: Starts along the patient's axis, mm.
 STARTS_MM = (-60.0, -30.0, 0.0, 30.0, 60.0)
-#: A second search from this far off must come back to the same place.
+#: Fine searches and the steps of each: every further one starts this far off the best and must come back to the same place.
+SEARCHES, STEPS = 4, 150
 AWAY_MM, AWAY_RAD = 4.0, 0.05
+#: Shares of Otsu's threshold at which the image's surface is looked for: in PET the brain outshines the skin.
+SURFACE_SHARES = (0.05, 0.1, 0.2, 0.35, 0.6)
 #: Most distance of the skins (nine tenths of the face), and of the two searches, mm.
 MOST_SKIN_MM, MOST_SPREAD_MM = 5.0, 2.0
 
@@ -80,14 +84,20 @@ def register(scan: Volume, image: Volume, head: HeadFrame | None) -> Registered:
     moving = {step: _moving(image, step) for step in (COARSE_MM, STEP_MM)}
     start = min(
         (_search(fixed[COARSE_MM], moving[COARSE_MM], _first(scan, image, region, up_mm), 40) for up_mm in STARTS_MM),
-        key=lambda found: found[1],
+        key=_metric,
     )[0]
-    best, _ = _search(fixed[STEP_MM], moving[STEP_MM], start, 120)
-    again, _ = _search(fixed[STEP_MM], moving[STEP_MM], _beside(best), 120)
+    found = [_search(fixed[STEP_MM], moving[STEP_MM], start, STEPS)]
+    for _ in range(SEARCHES - 1):
+        found.append(_search(fixed[STEP_MM], moving[STEP_MM], _beside(min(found, key=_metric)[0]), STEPS))
+    best, again = (motion for motion, _ in sorted(found, key=_metric)[:2])
     one, other = _affine(best), _affine(again)
     skin = _skin(scan, head)
     spread = float(np.linalg.norm(one(skin) - other(skin), axis=1).max()) if len(skin) else float("inf")
     return Registered(one, _apart(one(skin), image), spread)
+
+
+def _metric(found: tuple[sitk.Euler3DTransform, float]) -> float:
+    return found[1]
 
 
 def _region(grid: Grid, head: HeadFrame | None) -> Float:
@@ -109,7 +119,8 @@ def _fixed(scan: Volume, region: Float, step_mm: float) -> sitk.Image:
 def _moving(image: Volume, step_mm: float) -> sitk.Image:
     low, high = (float(value) for value in np.percentile(image.array[::2, ::2, ::2], (1.0, 99.5)))
     part = resample(image, lps_grid(image.grid.corners(), step_mm), outside=low)
-    return _image(Volume(part.grid, np.clip(part.array.astype(np.float32), low, high)))
+    # the root tells tissues apart that a brain or tumour outshines tenfold in PET
+    return _image(Volume(part.grid, np.sqrt(np.clip(part.array.astype(np.float32), low, high) - low)))
 
 
 def _image(volume: Volume) -> sitk.Image:
@@ -143,17 +154,18 @@ def _search(fixed: sitk.Image, moving: sitk.Image, start: sitk.Euler3DTransform,
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(40)
     method.SetMetricSamplingStrategy(method.RANDOM)
-    method.SetMetricSamplingPercentage(0.25, 7)
+    method.SetMetricSamplingPercentage(0.15, 7)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(4.0, 0.02, steps, 0.6)
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetNumberOfThreads(1)  # the sum over samples depends on how they are shared out
-    method.SetInitialTransform(sitk.Euler3DTransform(start), inPlace=False)
+    motion = sitk.Euler3DTransform(start)
+    method.SetInitialTransform(motion, inPlace=True)
     try:
-        found = method.Execute(fixed, moving)
+        method.Execute(fixed, moving)
     except RuntimeError:  # the images do not meet from this start
         return start, float("inf")
-    return sitk.Euler3DTransform(found), float(method.GetMetricValue())
+    return motion, float(method.GetMetricValue())
 
 
 def _beside(motion: sitk.Euler3DTransform) -> sitk.Euler3DTransform:
@@ -188,19 +200,25 @@ def _apart(skin: Float, image: Volume) -> float:
     """Distance within which nine tenths of skin points lie from the surface of what an image shows, mm."""
     if not len(skin):
         return float("inf")
-    grid = lps_grid(np.array([skin.min(axis=0), skin.max(axis=0)]), 1.5, margin_mm=25.0)
-    part = resample(image, grid, outside=float(image.array.min()))
-    inside = _shown(part.array.astype(np.float32), image)
-    away = np.where(inside, distance_mm(inside, grid.spacing_mm), distance_mm(~inside, grid.spacing_mm))
     seen = image.grid.contains(skin)
     if np.count_nonzero(seen) < 0.5 * len(skin):
         return float("inf")
-    return float(np.percentile(sample(Volume(grid, away), skin[seen], outside=25.0), 90.0))
+    grid = lps_grid(np.array([skin.min(axis=0), skin.max(axis=0)]), 1.5, margin_mm=25.0)
+    part = resample(image, grid, outside=float(image.array.min())).array.astype(np.float32)
+    return min(_beside_surface(skin[seen], grid, _shown(part, image, share)) for share in SURFACE_SHARES)
 
 
-def _shown(part: Float, image: Volume) -> Bool:
-    """What an image shows of a head, with what it encloses: above half of Otsu's threshold."""
-    low = float(np.percentile(image.array[::2, ::2, ::2], 1.0))
-    level = low + 0.5 * (float(threshold_otsu(image.array[::2, ::2, ::2])) - low)
-    smooth = ndimage.gaussian_filter(part, 1.0)
-    return np.asarray(ndimage.binary_fill_holes(smooth > level), dtype=np.bool_)
+def _beside_surface(skin: Float, grid: Grid, inside: Bool) -> float:
+    if not inside.any() or inside.all():
+        return float("inf")
+    step = float(grid.spacing_mm[0])
+    away = np.where(inside, distance_mm(inside, grid.spacing_mm), distance_mm(~inside, grid.spacing_mm)) - step / 2
+    return float(np.percentile(sample(Volume(grid, away), skin, outside=25.0), 90.0))
+
+
+def _shown(part: NDArray[np.float32], image: Volume, share: float) -> Bool:
+    """What an image shows of a head, with what it encloses: above a share of Otsu's threshold."""
+    thin = image.array[::2, ::2, ::2]
+    low = float(np.percentile(thin, 1.0))
+    level = low + share * (float(threshold_otsu(thin)) - low)
+    return np.asarray(ndimage.binary_fill_holes(ndimage.gaussian_filter(part, 0.7) > level), dtype=np.bool_)

@@ -26,6 +26,7 @@ class Scan:
     slices : UIDs of its defaced slices
     rois : the regions drawn on it, with the kinds that counted
     head : where its face lies; None where nobody asks
+    slack_mm : how far it may lie beside its place in this frame of reference, by the registration that led there
     """
 
     grid: Grid
@@ -33,6 +34,7 @@ class Scan:
     slices: frozenset[str]
     rois: tuple[Roi, ...]
     head: HeadFrame | None = None
+    slack_mm: float = 0.0
 
     def moved(self, transform: Transform, frame: str) -> Scan:
         """The scan in another frame of reference, into which `transform` takes its points."""
@@ -42,9 +44,9 @@ class Scan:
             grid, change = transform.moved(self.grid, frame), self.change
             if change is not None:
                 change = replace(change, grid=transform.moved(change.grid, frame))
-            return Scan(grid, change, self.slices, rois, head)
+            return Scan(grid, change, self.slices, rois, head, self.slack_mm)
         change = None if self.change is None else _warped(self.change, transform, frame)
-        return Scan(_around(self.grid, transform, frame), change, self.slices, rois, head)
+        return Scan(_around(self.grid, transform, frame), change, self.slices, rois, head, self.slack_mm)
 
 
 def _moved_head(head: HeadFrame, transform: Transform) -> HeadFrame:

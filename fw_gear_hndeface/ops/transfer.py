@@ -38,11 +38,13 @@ class Site:
     ----------
     zone : voxels to be made anew
     body : the new body
+    source : the part of it that new tissue is modelled on: away from the old skin
     """
 
     box: Box
     zone: Bool
     body: Bool
+    source: Bool
 
 
 def hidden_parts(scan: Scan, grid: Grid) -> tuple[str, ...]:
@@ -62,7 +64,7 @@ def site(scan: Scan, grid: Grid, spread_mm: float, *, ghosts: bool = False) -> S
     spread_mm : how far the image smears the old skin; the zone grows by it, but not into what the plan keeps
     ghosts : whether the room in front of the face belongs to the zone
     """
-    change = scan.change
+    change, spread_mm = scan.change, spread_mm + scan.slack_mm
     if change is None:
         return None
     margin = np.ceil((spread_mm + CLEAR_MM) / grid.spacing_mm).max()
@@ -75,11 +77,11 @@ def site(scan: Scan, grid: Grid, spread_mm: float, *, ghosts: bool = False) -> S
     planned, body, kept = (carried(array, change, part) for array in (change.planned, change.body, change.kept))
     surface = carried(change.gone | change.came, change, part)
     drawn = kept_regions(scan, part)
-    grown = within_mm(planned | surface, part.spacing_mm, spread_mm) & ~kept
-    zone = (planned | grown) & ~drawn
+    grown = within_mm(planned | surface, part.spacing_mm, spread_mm)
+    zone = (planned | (grown & ~kept)) & ~drawn
     if ghosts and scan.head is not None:
         zone |= _before(change, scan.head, part) & ~drawn
-    return Site(box, zone, body) if zone.any() else None
+    return Site(box, zone, body, body & ~grown) if zone.any() else None
 
 
 def carried(array: Bool, change: Change, grid: Grid) -> Bool:
@@ -104,7 +106,7 @@ def transferred(image: Volume, where: Site, seed: int, *, method: str) -> Plan:
     value = part.copy()
     inside, outside = where.zone & where.body, where.zone & ~where.body
     if inside.any():
-        value[inside] = extended(part, where.body & ~where.zone, inside, spacing)
+        value[inside] = extended(part, where.source, inside, spacing)
     if outside.any():
         air = _air(part, where, spacing)
         value[outside] = np.random.default_rng(seed).choice(air, int(np.count_nonzero(outside)))

@@ -195,9 +195,8 @@ def test_a_refused_study_has_a_report_and_no_image(
     assert [entry["fate"] for entry in record["objects"]] == ["left out: the study was refused"]
 
 
-def test_one_series_that_is_refused_takes_the_whole_study_back(
-    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def two_series(folder: Path) -> Path:
+    """A study with the same CT twice, as series 3 and 4."""
     members = studies.ct_members(volume())
 
     def renamed(ds: object) -> None:
@@ -205,23 +204,53 @@ def test_one_series_that_is_refused_takes_the_whole_study_back(
         ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID + ".7"  # type: ignore[attr-defined]
 
     second = {f"second/{name}": data for name, data in studies.edited(members, renamed).items()}
-    study = studies.write_zip(tmp_path / "two.zip", {**members, **second})
+    return studies.write_zip(folder / "two.zip", {**members, **second})
+
+
+def second_raises(error: Exception) -> Callable[..., Defaced]:
+    """Stands in for casework: the first volume goes well, the second does not."""
     calls: list[str] = []
 
-    def first_only(case: Case, *args: object) -> Defaced:
+    def stand(case: Case, *args: object) -> Defaced:
         calls.append(case.label)
         if len(calls) == 2:
-            raise LandmarkError("the second one is unsure")
+            raise error
         return stand_in()(case, *args)
 
-    monkeypatch.setattr(pipeline, "deface_case", first_only)
-    staged = run(study, work)
-    assert len(set(calls)) == 2
+    return stand
+
+
+def test_one_series_that_is_refused_takes_the_whole_study_back(
+    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "deface_case", second_raises(PrivacyError("the second one can be matched")))
+    staged = run(two_series(tmp_path), work)
     assert staged.result.verdict is Verdict.REFUSED
     assert not any(path.suffix == ".zip" for path in staged.files)
     objects = staged.result.measures["objects"]
     assert len(objects) == 2, "every series has a fate"
     assert {entry["fate"] for entry in objects} == {"left out: the study was refused"}
+
+
+def test_a_scan_whose_own_face_is_unsure_follows_the_one_that_is_sure(
+    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "deface_case", second_raises(LandmarkError("the second one is unsure")))
+    staged = run(two_series(tmp_path), work)
+    assert staged.result.verdict is Verdict.DEFACED
+    assert {entry["label"]: entry["fate"] for entry in staged.result.measures["objects"]} == {
+        "CT series 3": "defaced",
+        "CT series 4": "carried",
+    }
+    (archive,) = [path for path in staged.files if path.suffix == ".zip"]
+    after = {name: ds for name, ds in studies.slices_of(archive).items() if name.startswith("second/")}
+    hu, _ = studies.hu_of(after)
+    before = volume().array
+    assert np.all(hu[FACE] != before[FACE])
+    around = np.zeros(SHAPE, dtype=np.bool_)
+    around[tuple(slice(side.start - 1, side.stop + 1) for side in FACE)] = True
+    assert np.array_equal(hu[~around], before[~around])
+    assert all(ds.RecognizableVisualFeatures == "NO" for ds in after.values())
 
 
 @pytest.mark.parametrize("error", [InputError, SettingsError])

@@ -25,6 +25,7 @@ STOPPED_CODE = 143
 #: What the system says when it is not our fault, and what to do.
 _SYSTEM_WORDS = {
     errno.ENOSPC: "The disk is full. Make room",
+    errno.EFBIG: "A file would grow beyond what the system allows (ulimit -f). Raise it",
     errno.EDQUOT: "The disk quota is used up. Make room",
     errno.EACCES: "A file or folder may not be read or written. Check its permissions",
     errno.EPERM: "A file or folder may not be read or written. Check its permissions",

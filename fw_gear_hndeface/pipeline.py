@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import resource
 import secrets
@@ -27,6 +26,7 @@ from fw_gear_hndeface.dicom.tags import Stamp
 from fw_gear_hndeface.dicom.uids import uid_map
 from fw_gear_hndeface.dicom.write import write_stacks
 from fw_gear_hndeface.errors import HndefaceError, InputError, LandmarkError, PrivacyError, SettingsError
+from fw_gear_hndeface.files import sync_file, sync_folder
 from fw_gear_hndeface.intake import Labels, take_labels
 from fw_gear_hndeface.model import Finding, Level, Result, Verdict
 from fw_gear_hndeface.report.exhibit import Exhibit
@@ -133,10 +133,10 @@ def publish(staged: Staged, output: Path) -> tuple[Path, ...]:
             half = output / f".{source.name}.part"
             halves.append((half, output / source.name))
             shutil.copyfile(source, half)
-            with half.open("rb") as stream:
-                os.fsync(stream.fileno())
+            sync_file(half)
         for half, final in halves:
             half.replace(final)
+        sync_folder(output)
     finally:
         for half, _ in halves:
             half.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import zipfile
 from collections import Counter
@@ -28,6 +27,7 @@ from fw_gear_hndeface.dicom.containers import (
 )
 from fw_gear_hndeface.dicom.limits import Budget, Limits
 from fw_gear_hndeface.errors import InputError
+from fw_gear_hndeface.files import sync_file
 from fw_gear_hndeface.model import Finding, Level
 
 _DOS_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -191,13 +191,16 @@ class ArchiveWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._zip.close()
-        if kind is not None:
+        try:
+            self._zip.close()
+            if kind is None:
+                sync_file(self._part)
+                self._part.replace(self._path)
+        except (OSError, ValueError):
+            if kind is None:  # otherwise the first failure is the one to tell
+                raise
+        finally:
             self._part.unlink(missing_ok=True)
-            return
-        with self._part.open("rb+") as file:
-            os.fsync(file.fileno())
-        self._part.replace(self._path)
 
     def write(self, name: str, data: bytes) -> None:
         """Add one member; a name given twice is our own mistake."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+import lzma
 import tarfile
 import warnings
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -68,7 +68,7 @@ def _first_study(path: Path, kind: str, limits: Limits) -> str | None:
         for head in _heads(path, kind, Budget(limits)):
             if looks_like_dicom(head) and (study := _study_of(head)[0]):
                 return study
-    except (InputError, OSError, EOFError, tarfile.TarError, zlib.error):
+    except (InputError, tarfile.TarError, lzma.LZMAError, *DAMAGE):
         return None  # the archive is damaged: the run that opens it says how
     return None
 

@@ -148,3 +148,11 @@ def test_no_source_is_an_error_without_a_path(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file or folder") as caught:
         cohort.search(tmp_path / "nothing", tmp_path / "out")
     assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x1f\x8b\x08\x04\x00", b"\x1f\x8b\x08\x1cxxxx", b"BZh9xx", b"\xfd7zXZ\x00xx", b"\x1f\x8b\x07\xff"]
+)
+def test_a_damaged_stream_is_a_study_of_its_own(tmp_path: Path, data: bytes) -> None:
+    cohort.write_files(tmp_path / "in", {"x.tgz": data})
+    assert len(cohort.search(tmp_path / "in", tmp_path / "out").studies) == 1

@@ -278,8 +278,13 @@ def stuck(*_, **__):
     time.sleep(60)
 if sys.argv[2] == "stuck":
     work.deface = stuck
+elif sys.argv[2] == "full":
+    import resource
+    from fw_gear_hndeface.pipeline import deface
+    work.deface = deface
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 else:
-    real = getattr(os, sys.argv[2]) if sys.argv[2] != "rename" else None
     def die(*args):
         os.kill(os.getpid(), signal.SIGKILL)
     if sys.argv[2] == "rename":
@@ -287,7 +292,9 @@ else:
     else:
         work.os.replace = die
 with open(sys.argv[1], "rb") as stream:
-    work.work_off(pickle.load(stream))
+    said = work.work_off(pickle.load(stream)).reason
+with open(os.path.join(os.path.dirname(sys.argv[1]), "said"), "w") as stream:
+    stream.write(said)
 """
 
 
@@ -313,6 +320,14 @@ def test_a_worker_killed_while_outputs_are_put_in_place_leaves_no_half_and_the_n
     monkeypatch.setattr(work, "deface", stand_in())
     assert work_off(cohort.task(study, dest)).verdict == "defaced"
     assert (dest / study.stem / f"{study.stem}_hndeface.dicom.zip").read_text() == "image 5"
+
+
+def test_a_real_disk_that_takes_no_more_is_told_and_leaves_nothing(study: Found, dest: Path, tmp_path: Path) -> None:
+    told = cohort.task(study, dest)
+    assert in_a_process(told, "full", tmp_path) == 0
+    assert "beyond what the system allows" in (tmp_path / "said").read_text()
+    assert names(dest) == set()
+    assert not list((dest / work.HIDDEN / "work").iterdir())
 
 
 def test_a_study_that_is_stuck_ends_its_worker_and_is_not_tried_again(study: Found, dest: Path, tmp_path: Path) -> None:

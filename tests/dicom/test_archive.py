@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import stat
@@ -310,3 +311,25 @@ class TestWriter:
             writer.write("f", b"1")
             with pytest.raises(ValueError, match="written before"):
                 writer.write("f", b"2")
+
+
+@pytest.mark.parametrize("moment", ["write", "close", "sync"])
+def test_a_disk_that_fills_leaves_no_part_of_an_archive_and_tells_the_first_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, moment)
+
+    def close() -> None:
+        raise OSError(errno.ENOSPC, "second" if moment == "write" else moment)
+
+    writer = ArchiveWriter(tmp_path / "out.zip")
+    if moment == "sync":
+        monkeypatch.setattr("fw_gear_hndeface.dicom.archive.sync_file", full)
+    else:
+        monkeypatch.setattr(writer._zip, "close", close)
+    if moment == "write":
+        monkeypatch.setattr(writer, "write", full)
+    with pytest.raises(OSError, match=moment), writer:
+        writer.write("a", b"1")
+    assert list(tmp_path.iterdir()) == []

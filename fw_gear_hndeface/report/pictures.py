@@ -34,18 +34,16 @@ def turntable(surface: Surface, group: str) -> list[Picture]:
     """A head from one side to the other."""
     views = pictures(surface, [Pose(PITCH_DEG, yaw) for yaw in TURNTABLE_DEG])
     named = zip(TURNTABLE_DEG, views, strict=False)
-    return [Picture(f"{group}{yaw:+.0f}", group, f"From {_side(yaw)}", view.grey) for yaw, view in named]
+    return [Picture(f"{group}{yaw:+.0f}", group, _side(yaw), view.grey) for yaw, view in named]
 
 
 def _side(yaw_deg: float) -> str:
-    if yaw_deg == 0:
-        return "the front"
-    return f"{abs(yaw_deg):.0f}° to the patient's {'left' if yaw_deg > 0 else 'right'}"
+    """Where the viewer stands, as the patient sees it."""
+    return f"{abs(yaw_deg):.0f}° {'left' if yaw_deg > 0 else 'right'}" if yaw_deg else "front"
 
 
 def _view(number: int, sight: Sight) -> Picture:
-    below = (
-        f"{abs(sight.pose.pitch_deg):.0f}° {'below' if sight.pose.pitch_deg < 0 else 'above'}, " if sight.pose.pitch_deg else ""
-    )
-    seen = "the detector sees a face" if sight.face_seen else "the detector sees no face"
-    return Picture(f"view{number}", "views", f"From {below}{_side(sight.pose.yaw_deg)}: {seen}", sight.grey)
+    pitch = sight.pose.pitch_deg
+    height = f", {abs(pitch):.0f}° {'below' if pitch < 0 else 'above'}" if pitch else ""
+    seen = "a face is seen" if sight.face_seen else "no face is seen"
+    return Picture(f"view{number}", "views", f"{_side(sight.pose.yaw_deg)}{height}: {seen}", sight.grey)

@@ -248,18 +248,14 @@ def test_pictures_show_the_defaced_head_from_both_sides(shares: list[float], mon
     monkeypatch.setattr(casework, "face_surface", face_surface)
     shown = settled().exhibit.group("turntable")
     assert len(shown) == 7
-    assert [shown[0].caption, shown[3].caption, shown[6].caption] == [
-        "From 90° to the patient's right",
-        "From the front",
-        "From 90° to the patient's left",
-    ]
+    assert [shown[0].caption, shown[3].caption, shown[6].caption] == ["90° right", "front", "90° left"]
     assert all(one.image.dtype == np.uint8 and one.image.size > 5000 and one.image.max() > 60 for one in shown)
 
 
 def located_as(face: Face | None, monkeypatch: pytest.MonkeyPatch, *, brain: bool = False) -> None:
     monkeypatch.setattr(HeadScan, "brain_mm", np.arange(40.0) if brain else np.zeros(0))
     monkeypatch.setattr(casework, "head_windows", lambda scan: iter([found()[0]]))
-    monkeypatch.setattr(casework, "find_face", lambda evidence, wanted: face)
+    monkeypatch.setattr(casework, "find_face", lambda evidence, wanted, model: face)
 
 
 def doubtful(sigma_mm: float, view: View = View.IN_VIEW) -> Face:
@@ -292,7 +288,7 @@ def test_the_first_window_with_a_face_is_the_one(monkeypatch: pytest.MonkeyPatch
     windows = [found()[0] for _ in range(3)]
     monkeypatch.setattr(casework, "head_windows", lambda scan: iter(windows))
     faces = iter([None, doubtful(3.0), doubtful(3.0)])
-    monkeypatch.setattr(casework, "find_face", lambda evidence, wanted: next(faces))
+    monkeypatch.setattr(casework, "find_face", lambda evidence, wanted, model: next(faces))
     result = locate(case(), Settings())
     assert result is not None
     assert result[0] is windows[1]
@@ -308,5 +304,5 @@ def test_every_stage_is_told(shares: list[float], monkeypatch: pytest.MonkeyPatc
 
     located_as(found()[1], monkeypatch)
     deface_case(case(), Settings(), 1, stage)
-    assert set(told) == {"locate", "protect", "change", "verify", "privacy"}
+    assert set(told) == {"locate", "protect", "change", "verify", "privacy", "pictures"}
     assert told[:2] == ["locate", "protect"]

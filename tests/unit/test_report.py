@@ -184,7 +184,7 @@ def test_pictures_are_embedded_unchanged_with_their_captions() -> None:
     np.testing.assert_array_equal(np.asarray(pictures[0]), np.arange(20, dtype=np.uint8).reshape(4, 5))
     np.testing.assert_array_equal(np.asarray(pictures[1]), np.arange(18, dtype=np.uint8).reshape(6, 3))
     assert "<figcaption>Caption of turntable+0</figcaption>" in text
-    assert 'alt="Caption of turntable+30"' in text
+    assert 'alt="Head after defacing: Caption of turntable+30"' in text
 
 
 def test_colour_pictures_keep_their_size_and_their_colours() -> None:

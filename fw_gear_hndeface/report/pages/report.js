@@ -5,6 +5,8 @@
   const told = document.getElementById("told");
   const stage = document.getElementById("view");
   const RENDER = 4;
+  /* Solid from the skin's rim on, and one colour: only the light models the surface. */
+  const SKIN = { R: [0, 140, 150], G: [0, 120, 130], B: [0, 105, 115], A: [0, 255, 255], I: [0, 70, 255] };
 
   const bytesOf = (id) => Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));
   const unpacked = (id) => new Response(new Blob([bytesOf(id)]).stream().pipeThrough(new DecompressionStream("gzip"))).blob();
@@ -66,10 +68,11 @@
 
   const look = ({ model, scan, options }, kind) => {
     const solid = kind === RENDER;
-    scan.put("cal_min", solid ? -500 : -160);
-    scan.put("cal_max", solid ? 0 : 240);
+    scan.put("colormap", solid ? "skin" : "gray");
+    scan.put("cal_min", solid ? -700 : -160);
+    scan.put("cal_max", solid ? 300 : 240);
     model.put("opts", { ...options, sliceType: kind });
-    model.tell("set_volume_render_illumination", solid ? 0.7 : 0);
+    model.tell("set_volume_render_illumination", solid ? 1 : 0);
     model.tell("update_gl_volume");
   };
 
@@ -83,6 +86,7 @@
     told.textContent = "Opening …";
     try {
       const view = await drawn();
+      view.model.tell("add_colormap", "skin", SKIN);
       look(view, RENDER);
       const buttons = [...part.querySelectorAll("[data-view]")];
       for (const button of buttons) {

@@ -20,6 +20,7 @@ from fw_gear_hndeface.ops.polygons import rasterise
 from fw_gear_hndeface.ops.render import Surface
 from fw_gear_hndeface.ops.skin import SKIN_HU
 from fw_gear_hndeface.privacy.check import STRANGER_SHARE, Assessment, View, assess, likenesses
+from fw_gear_hndeface.privacy.recognise import aligned_by
 from fw_gear_hndeface.privacy.views import face_surface
 from fw_gear_hndeface.protect import Subject, keep
 from fw_gear_hndeface.report.exhibit import Exhibit, Shown
@@ -38,7 +39,7 @@ LEAST_OUTLINE_MM = 90.0
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One CT volume with what was drawn on it; `label` is safe to print."""
+    """One CT volume with what was drawn and segmented on it; `label` is safe to print."""
 
     scan: Volume
     padding: Mask | None
@@ -138,8 +139,12 @@ def deface_located(case: Case, found: tuple[HeadScan, Face], settings: Settings,
     with stage("protect", 0.35):
         kept = protect(case, head, face, settings)
     scene = Scene(case.scan, head.body, kept, face.landmarks, face.frame, seed, fill=settings.fill, labels=case.labels)
-    best = _best_attempt(case.label, scene, settings, stage)
+    with aligned_by(settings.landmark_model):
+        best = _best_attempt(case.label, scene, settings, stage)
     findings = [*outlines, *face.findings, *_exposed(case, best.proposal, best.plan, settings)]
+    if settings.landmark_model == "none":
+        text = "The privacy check aligned faces by the detector's box, against strangers aligned alike: landmark_model=none."
+        findings.append(Finding(Level.INFO, "aligned_by_box", text, case.label))
     if best.strength != STRENGTHS[0]:
         text = f"The first try came near the original; the one at strength {best.strength:g} was taken."
         findings.append(Finding(Level.INFO, "stronger_try", text, case.label))
@@ -198,7 +203,7 @@ def locate(case: Case, settings: Settings) -> tuple[HeadScan, Face] | None:
     """
     heads = 0
     for head in head_windows(case.scan):
-        face = find_face(Evidence(head, case.rois, case.labels), settings.landmarks)
+        face = find_face(Evidence(head, case.rois, case.labels), settings.landmarks, model=settings.landmark_model)
         if face is None or not face.is_in_view:
             heads += head.brain_mm.size > 0
             continue

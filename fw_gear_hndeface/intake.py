@@ -16,7 +16,7 @@ from fw_gear_hndeface.ops.labels import misfit, sides_swapped
 
 @dataclass
 class Labels:
-    """The label maps of a job: those given as NIfTI, those of SEG series with their frame of reference, and what was noticed."""
+    """The label maps of a job: those given as NIfTI, those of SEG series, and what was noticed."""
 
     given: tuple[GivenLabels, ...] = ()
     segmented: list[GivenLabels] = field(default_factory=list)

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 from fw_gear_hndeface.errors import SettingsError
 from fw_gear_hndeface.label_tables import LABEL_TABLES
-from fw_gear_hndeface.vocabulary import LANDMARK_SOURCES, METHOD_NAMES
+from fw_gear_hndeface.vocabulary import LANDMARK_MODELS, LANDMARK_SOURCES, METHOD_NAMES
 
 
 def _option(
@@ -35,6 +35,12 @@ class Settings:
         "auto",
         "Where facial landmarks come from: auto takes every source that can speak.",
         choices=("auto", *LANDMARK_SOURCES),
+    )
+    landmark_model: str = _option(
+        "dlib68",
+        "Model that places points on a rendered face: dlib68, whose training data forbid commercial use, or none, which never "
+        "loads it. Without it drawn eyes or a label map must help to place a whole face.",
+        choices=LANDMARK_MODELS,
     )
     label_table: str = _option(
         "auto",
@@ -101,6 +107,10 @@ class Settings:
         for spec in fields(self):
             _check(spec.name, getattr(self, spec.name), spec.metadata)
         _check_fill(self.fill)
+        if self.landmarks == "rendered_face" and self.landmark_model == "none":
+            raise SettingsError(
+                "Setting landmarks: rendered_face needs a landmark_model; got none. Take dlib68 or landmarks=auto."
+            )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Settings:

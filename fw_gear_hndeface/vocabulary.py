@@ -37,11 +37,14 @@ METHOD_NAMES: tuple[str, ...] = (
     "blur",
 )
 
+#: Models that place points on a rendered face; with "none" no such model is ever loaded.
+LANDMARK_MODELS: tuple[str, ...] = ("dlib68", "none")
+
 #: What every method needs besides its own licence: it finds the face, and checks the result, with these.
 MODELS = (
     "landmarks and the privacy check of every method use the 68-point model that dlib loads; it was trained on iBUG 300-W, "
-    "whose terms forbid commercial use. With landmarks=rtstruct or landmarks=geometry the face is found without it, but still "
-    "checked with it."
+    "whose terms forbid commercial use. With landmark_model=none it is never loaded: label maps, drawn eyes and the profile place "
+    "the face, and the check aligns faces by the detector's box."
 )
 
 #: A mean face in the head frame, mm: x to the patient's left, y posterior, z up, origin midway between the globes, globes 64 mm

@@ -10,14 +10,17 @@ from fw_gear_hndeface.model import Landmarks
 SOURCES: dict[str, Source] = {s.name: s for s in (rtstruct.SOURCE, rendered_face.SOURCE, segmentation.SOURCE, geometry.SOURCE)}
 
 
-def find_face(evidence: Evidence, wanted: str = "auto") -> Face | None:
+def find_face(evidence: Evidence, wanted: str = "auto", *, model: str = "dlib68") -> Face | None:
     """The face in one window as all sources together see it; None where there is none.
 
     Parameters
     ----------
     wanted : name of the only source to ask, or "auto" for all of them.
+    model : landmark model that sources may load; with "none" those that need one are not asked.
     """
     asked = SOURCES if wanted == "auto" else {wanted: SOURCES[wanted]}
+    if model == "none":
+        asked = {name: source for name, source in asked.items() if source.model == ""}
     answers: dict[str, Landmarks] = {name: source.locate(evidence) for name, source in asked.items()}
     return agree(answers, evidence.head)
 

@@ -65,7 +65,7 @@ def agree(answers: Mapping[str, Landmarks], head: HeadScan) -> Face | None:
     rendered, drawn, findings = _reconciled(rendered, drawn)
     frame, witness = _frame(rendered.updated(drawn)), _frame(profile)
     if frame is None:
-        return None if witness is None else _cut_face(profile.updated(drawn), witness, head, findings)
+        return None if witness is None else _cut_face(_backed(profile, drawn), witness, head, findings)
     combined = _with_view(_completed(rendered.updated(drawn), frame), head)
     if findings:
         return Face(_doubted(combined), frame, findings)
@@ -106,16 +106,32 @@ def _reconciled(rendered: Landmarks, drawn: Landmarks) -> tuple[Landmarks, Landm
 
 
 def _stray(names: list[str], outcome: str) -> Finding:
-    text = f"What was drawn or segmented ({', '.join(names)}) lies far from the face that was detected. {outcome} Look at the zone."
+    text = f"What was drawn or segmented ({', '.join(names)}) lies far from the detected face. {outcome} Look at the zone."
     return Finding(Level.WARNING, "landmarks_disagree", text, "landmarks")
 
 
-def _cut_face(landmarks: Landmarks, frame: HeadFrame, head: HeadScan, findings: tuple[Finding, ...]) -> Face | None:
-    """The face by its profile alone. A whole face would have been detected: where the profile claims one, it is unsure.
+def _backed(profile: Landmarks, drawn: Landmarks) -> tuple[Landmarks, HeadFrame | None]:
+    """The profile with what was outlined on it, and their common frame where both eyes were outlined and agree with it."""
+    together, seen = profile.updated(drawn), _frame(profile)
+    eyes = [name for name in ("globe_left", "globe_right") if name in drawn]
+    if seen is None or len(eyes) < 2:
+        return together, None
+    away = max(float(np.linalg.norm(drawn[name].point - seen.canonical(name))) for name in eyes)
+    return together, _frame(together) if away <= FAR_MM else None
+
+
+def _cut_face(
+    backed: tuple[Landmarks, HeadFrame | None], frame: HeadFrame, head: HeadScan, findings: tuple[Finding, ...]
+) -> Face | None:
+    """The face by its profile, where no detector saw one. A whole face would have been detected: one by the profile is unsure,
+    unless outlined eyes agree with it.
 
     The profile reads faces that are cut from above. In a head that is cut from below it takes the skull's base for a jaw, so
     it is not believed where the vault is in view.
     """
+    landmarks, common = backed
+    if common is not None:
+        return Face(_with_view(_completed(landmarks, common), head), common, findings)
     combined = _with_view(_completed(landmarks, frame), head)
     face = Face(combined, frame, findings)
     if not face.is_whole:

@@ -26,6 +26,8 @@ class Source:
     reference: str
     locate: Callable[[Evidence], Landmarks]
     missing: Callable[[], str | None] = field(default=lambda: None)
+    #: Landmark model that it loads (`vocabulary.LANDMARK_MODELS`), if any.
+    model: str = ""
 
 
 def nothing() -> Landmarks:

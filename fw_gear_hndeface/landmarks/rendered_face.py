@@ -165,4 +165,6 @@ def _middle(points: Float) -> Float:
 
 
 SOURCE_NAME = "rendered_face"
-SOURCE = Source(SOURCE_NAME, "Bannister et al. 2020: landmarks by rendering and back-projection; dlib 68 points", locate)
+SOURCE = Source(
+    SOURCE_NAME, "Bannister et al. 2020: landmarks by rendering and back-projection; dlib 68 points", locate, model="dlib68"
+)

@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from fw_gear_hndeface.model import Float
 from fw_gear_hndeface.ops.render import Picture, Pose, Surface
-from fw_gear_hndeface.privacy.recognise import Likeness, embed, find_face
+from fw_gear_hndeface.privacy.recognise import Likeness, alignment, embed, find_face
 from fw_gear_hndeface.privacy.views import pictures
 
 #: Views of the head frame in which detectors find faces best: from a little below to level, from the front and both sides.
 POSES = tuple(Pose(pitch, yaw) for pitch in (-20.0, 0.0) for yaw in (-22.0, 0.0, 22.0))
+#: Strangers as each landmark model aligns them: distances compare only between faces that were aligned alike.
+GALLERIES = {"dlib68": "gallery.npz", "none": "gallery_box.npz"}
 #: Share of stranger pairs that must be at least as near as the result is to its original.
 STRANGER_SHARE = 0.05
 #: Share from which on no further try is made: the result is as far from its original as strangers usually are.
@@ -106,10 +108,14 @@ def _plain(value: float) -> float | None:
     return round(float(value), 4) if np.isfinite(value) else None
 
 
-@cache
 def gallery() -> NDArray[np.float32]:
-    """Embeddings of synthetic strangers in `POSES`, (heads, views, 128); NaN where no face was found."""
-    with resources.as_file(resources.files("fw_gear_hndeface.privacy") / "gallery.npz") as path, np.load(path) as data:
+    """Embeddings of synthetic strangers in `POSES`, (heads, views, 128), aligned as ours are; NaN where no face was found."""
+    return _gallery(GALLERIES[alignment()])
+
+
+@cache
+def _gallery(name: str) -> NDArray[np.float32]:
+    with resources.as_file(resources.files("fw_gear_hndeface.privacy") / name) as path, np.load(path) as data:
         poses = [(pose.pitch_deg, pose.yaw_deg) for pose in POSES]
         if not np.allclose(data["poses"], poses):
             raise ValueError("the gallery was made for other views: run scripts/make_gallery")

@@ -28,7 +28,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("dicom",),
     ("methods",),
     ("landmarks", "synthetic"),
-    ("protect",),
+    ("protect", "networks"),
     ("ops",),
     ("model",),
     ("settings",),
@@ -55,7 +55,7 @@ KEEPERS: dict[str, set[str]] = {
     "flywheel_gear_toolkit": {"gear"},
     "flywheel": set(),
     "fw_gear": set(),
-    "torch": set(),
+    "torch": {"networks"},
     "tqdm": {"cli", "batch"},
     "argparse": {"cli"},
 }

@@ -1,7 +1,7 @@
-"""The default method: a smooth new face that does not depend on the old one, in front of bone and of everything kept.
+"""The default method: a plain face that is nobody's, laid in front of bone and of everything kept.
 
-The skin of brows, eyes, nose and mouth gives way to a surface spanned from the rim of that zone; cheeks, jaw and chin are
-remodelled by a smooth random field, rather by adding than by removing; hollows are filled and openings closed.
+The new skin is one smooth surface, the same for everybody but for size, moved forward as one piece until hardly anything of the
+head stands out through it and little tissue is lost behind it. Only its rim follows the patient's own skin.
 """
 
 from __future__ import annotations
@@ -17,16 +17,8 @@ from skimage.draw import polygon2mask
 from fw_gear_hndeface.methods.contract import Method, Scene
 from fw_gear_hndeface.model import Float, Mask, Proposal, Volume
 from fw_gear_hndeface.ops.morphology import large_parts
-from fw_gear_hndeface.ops.relief import (
-    Map,
-    Rays,
-    fill_nearest,
-    first_crossing,
-    first_inside,
-    make_rays,
-    membrane,
-    smooth_inside,
-)
+from fw_gear_hndeface.ops.plain_face import plain_face
+from fw_gear_hndeface.ops.relief import Map, Rays, fill_nearest, first_crossing, first_inside, make_rays, smooth_inside
 from fw_gear_hndeface.ops.resample import AIR_HU, resample, resample_mask
 from fw_gear_hndeface.ops.resurface import Surfacing, measure_texture, resurface
 from fw_gear_hndeface.ops.skin import SKIN_HU
@@ -39,24 +31,22 @@ LEAST_BONE_MM3 = 1000.0
 
 @dataclass(frozen=True)
 class Shape:
-    """Numbers of the new surface, mm at scale 1 (methods.md 4.1 and our own trials, docs/default-method.md)."""
+    """Numbers of the new surface, mm at scale 1 (our own trials, docs/default-method.md)."""
 
     eyes_mm: float = 14.0
     nose_mm: float = 17.5
     mouth_mm: float = 14.0
     hull_mm: float = 34.0
-    fade_mm: float = 18.0
-    blur_mm: float = 16.0
-    random_mm: float = 8.5
-    random_lengths_mm: tuple[float, float] = (18.0, 34.0)
-    airward_mm: float = 10.0
-    into_tissue_mm: float = 0.5
+    fade_mm: float = 16.0
+    random_mm: float = 1.5
+    random_lengths_mm: tuple[float, float] = (26.0, 40.0)
+    out_share: float = 0.01
+    most_removed_ml: float = 20.0
+    most_forward_mm: float = 24.0
     bone_hu: float = 250.0
     bone_margin_mm: float = 3.0
     keep_margin_mm: float = 2.0
     blunt_mm: float = 10.0
-    bump_mm: float = 18.0
-    most_added_mm: float = 22.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +65,7 @@ def propose(scene: Scene) -> Proposal:
     shape = Shape()
     face = read_face(scene, shape)
     core, hull = zones(face.rays, scene, shape)
-    new = new_surface(face, core, hull, scene, shape)
+    new = new_surface(face, hull, scene, shape)
     ring = hull & ~core & face.seen
     texture = measure_texture(face.head, face.rays, face.skin, ring if ring.any() else hull & face.seen)
     return resurface(
@@ -149,27 +139,40 @@ def _hull(rays: Rays, points: Float, margin_mm: float) -> NDArray[np.bool_]:
     return np.asarray(polygon2mask(rays.shape, np.column_stack([row, column])))
 
 
-def new_surface(face: Face, core: NDArray[np.bool_], hull: NDArray[np.bool_], scene: Scene, shape: Shape) -> Map:
+def new_surface(face: Face, hull: NDArray[np.bool_], scene: Scene, shape: Shape) -> Map:
     """Frame y of the new skin over the whole map; equal to the old skin outside the hull."""
     scale = scene.frame.scale
     fade = _fade(face, hull, shape, scale)
-    spanned = membrane(_blurred(face, core, shape.blur_mm * scale), core & face.seen)
-    moved = spanned + scene.strength * shape.random_mm * _wander(face.rays, scene, shape) - shape.airward_mm * scale
-    deepest = np.where(core, np.inf, face.skin + shape.into_tissue_mm * scale)
-    new = fade * _raised(moved, deepest, shape.bump_mm * scale) + (1.0 - fade) * face.skin
-    new = np.maximum(new, face.skin - shape.most_added_mm * scale)
+    plain = plain_face(face.rays) + scene.strength * shape.random_mm * _wander(face.rays, scene, shape)
+    plain -= forward_mm(plain, face, fade, shape, scale)
+    new = fade * plain + (1.0 - fade) * face.skin
     new = _raised(smooth_inside(new, np.ones_like(new), 2.0 * scale), face.obstacle, shape.blunt_mm * scale)
     return np.where(hull, new, face.skin)
 
 
-def _blurred(face: Face, core: NDArray[np.bool_], sigma_px: float) -> Map:
-    """The skin around the core without its detail; the core itself does not contribute."""
-    around = (face.seen & ~core).astype(np.float64)
-    return smooth_inside(face.skin, around + 1e-4 * face.seen, sigma_px)
+def forward_mm(plain: Map, face: Face, fade: Map, shape: Shape, scale: float) -> float:
+    """How far the plain face must come forward as a whole, mm.
+
+    Far enough that bone and what is kept stand out through all but a small share of it, and that little tissue is lost. One
+    number says next to nothing about a face; fitting the surface to the face in any other way would.
+    """
+    inner = (fade > 0.9) & face.seen
+    if not inner.any():
+        return 0.0
+    out = (plain - np.where(np.isfinite(face.obstacle), face.obstacle, 1e6))[inner]
+    least = max(float(np.quantile(out, 1.0 - shape.out_share)), -shape.most_forward_mm * scale)
+
+    def lost_ml(forward: float) -> float:
+        depth = np.minimum(fade * (plain - forward - face.skin), face.obstacle - face.skin)
+        return float(np.maximum(depth, 0.0)[face.seen].sum()) * face.rays.pixel_mm**2 / 1000.0
+
+    steps = np.arange(least, max(least, shape.most_forward_mm * scale) + 1.0)
+    enough = [step for step in steps if lost_ml(step) <= shape.most_removed_ml * scale**3]
+    return float(enough[0] if enough else steps[-1])
 
 
 def _wander(rays: Rays, scene: Scene, shape: Shape) -> Map:
-    """Smooth random relief of unit deviation, one part as wide as a cheek, one as wide as half the face."""
+    """Smooth random relief of unit deviation, as wide as a cheek and as half the face: no two releases are quite alike."""
     scale = scene.frame.scale
     fields = [smooth_field(rays, scene.seed + n, length * scale) for n, length in enumerate(shape.random_lengths_mm)]
     return np.asarray(sum(fields) / np.sqrt(len(fields)))
@@ -198,8 +201,8 @@ def smooth_field(rays: Rays, seed: int, length_mm: float) -> Map:
 
 METHOD = Method(
     name="membrane",
-    reference="this project: membrane over an obstacle with remodelled cheeks",
-    removes="skin of brows, lids, nose and lips in front of bone; remodels cheeks, jaw line and chin by millimetres",
+    reference="this project: a plain face in front of bone and kept structures, spanned to the skin around it",
+    removes="what stands out of a plain face (nose, lips, brows) in front of bone; a smooth layer is laid over eyes and cheeks",
     leaks="deep bone relief, teeth and frontal sinus stay and can be matched by a specialist",
     licence="Apache-2.0",
     propose=propose,

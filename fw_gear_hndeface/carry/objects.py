@@ -9,6 +9,7 @@ from typing import Any
 from fw_gear_hndeface.dicom.carry_plan import carry_reg, carry_rtplan
 from fw_gear_hndeface.dicom.carry_rtdose import FollowedDose, carry_rtdose
 from fw_gear_hndeface.dicom.carry_rtstruct import FollowedSet, carry_rtstruct
+from fw_gear_hndeface.dicom.carry_seg import carry_seg
 from fw_gear_hndeface.dicom.study import Series, SeriesKind
 from fw_gear_hndeface.dicom.tags import Stamp
 from fw_gear_hndeface.model import Finding, Level
@@ -102,6 +103,21 @@ def registrations(series: Series, _: Scans, stamp: Stamp) -> Made:
     return Made([carry_reg(instance, stamp).data for instance in series.instances])
 
 
+def segmentations(series: Series, scans: Scans, stamp: Stamp) -> Made:
+    """A series of segmentations."""
+    out = Made()
+    done = [carry_seg(instance, scans[series.frame], stamp) for instance in series.instances]
+    out.files, count = [one.data for one in done], sum(len(one.clipped) for one in done)
+    out.numbers = {"clipped": count, "changed_voxels": sum(one.changed for one in done)}
+    if count:
+        text = f"{count} segments follow the new skin. Targets and organs are as drawn."
+        out.tell(Level.INFO, "segments_follow", text, series)
+    if any(one.kind != "BINARY" for one in done):
+        text = "fractions or a label map became one bit for each voxel and segment, which every reader knows."
+        out.tell(Level.INFO, "segments_binary", text, series)
+    return out
+
+
 Maker = Callable[[Series, Scans, Stamp], Made]
 #: How each kind is made anew, in the order in which it is done.
 MAKERS: dict[SeriesKind, Maker] = {
@@ -109,4 +125,5 @@ MAKERS: dict[SeriesKind, Maker] = {
     SeriesKind.RTPLAN: plans,
     SeriesKind.RTDOSE: doses,
     SeriesKind.REG: registrations,
+    SeriesKind.SEG: segmentations,
 }

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow bench fuzz check lock manifest clean
+.PHONY: help install demo test slow bench fuzz soak audit check lock manifest clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -31,6 +31,12 @@ slow: $(STAMP)    ## the tests that take minutes, and those on real data where i
 
 bench: $(STAMP)   ## time and memory of a run against the floor of reading and writing the same file
 	$(BIN)/python scripts/bench
+
+soak: $(STAMP)    ## batches with workers and drivers killed, disks full and files broken, against one in peace; SOAK=--studies=20 for less
+	$(BIN)/python scripts/soak $(SOAK)
+
+audit: $(STAMP)   ## known holes in the locked libraries; needs the network, and says so where there is none
+	$(BIN)/python scripts/audit
 
 fuzz: $(STAMP)    ## hostile input by the hundred thousand, about an hour; FUZZ=--inputs=5000 for less
 	$(BIN)/python scripts/fuzz $(FUZZ)

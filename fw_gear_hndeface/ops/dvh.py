@@ -10,7 +10,7 @@ from fw_gear_hndeface.model import Float, Grid, Roi, Volume
 from fw_gear_hndeface.ops.polygons import rasterise, roi_box
 from fw_gear_hndeface.ops.resample import sample
 
-#: A region of more voxels than this is measured at every second, third ... of them.
+#: A region of more voxels than this is measured at so many of them, drawn at random, always the same.
 MOST_POINTS = 200_000
 
 
@@ -36,7 +36,9 @@ def region_points(roi: Roi, grid: Grid) -> Float | None:
     index = np.argwhere(rasterise(roi, part).array)
     if not len(index):
         return None
-    return part.to_patient(index[:: len(index) // MOST_POINTS + 1])
+    if len(index) > MOST_POINTS:
+        index = np.random.default_rng(0).choice(index, MOST_POINTS, replace=False, shuffle=False)
+    return part.to_patient(index)
 
 
 def dose_numbers(dose: Volume, points: Float) -> DoseNumbers:

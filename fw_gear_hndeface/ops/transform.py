@@ -61,9 +61,9 @@ class Field:
 
     def __call__(self, points: Float) -> Float:
         """The points and their displacements, (..., 3), mm."""
-        index = np.moveaxis(self.grid.to_index(points), -1, 0)
+        index = self.grid.to_index(points).reshape(-1, 3).T
         moves = [map_coordinates(self.offsets[..., axis], index, order=1, mode="constant", cval=0.0) for axis in range(3)]
-        return np.asarray(points + np.stack(moves, axis=-1))
+        return np.asarray(points + np.stack(moves, axis=-1).reshape(points.shape))
 
     def inverse(self) -> Transform:
         """The way back, by fixed-point steps."""

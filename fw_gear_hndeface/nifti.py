@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ from fw_gear_hndeface.ops.labels import understand
 _DAMAGE = (ImageFileError, HeaderDataError, WrapStructError, ValueError, OSError, EOFError, OverflowError, TypeError)
 #: More different numbers than this are an image's grey values.
 MOST_LABELS = 3000
+#: A label in a text: Python turns no longer ones into numbers.
+_NUMBER = "[0-9]{1,9}"
 _TO_MM = {"meter": 1000.0, "micron": 0.001}
 
 
@@ -99,10 +102,15 @@ def affine_ras_of(grid: Grid) -> Float:
 
 def _image(member: Member, where: str) -> Any:
     kind = nibabel.Nifti2Image if member.head(352)[4:7] == b"n+2" else nibabel.Nifti1Image
+    data = member.read()
     try:
-        return kind.from_bytes(member.read())
+        image = kind.from_bytes(data)
+        needs = math.prod(image.shape) * int(image.header["bitpix"]) // 8
     except _DAMAGE as error:
         raise InputError(f"{where}: damaged or cut short. Send it again.") from error
+    if needs > len(data):  # nibabel makes room for what the header declares before it looks
+        raise InputError(f"{where}: damaged: {len(data)} bytes where {needs} of voxels are declared. Send it again.")
+    return image
 
 
 def _grid(image: Any, where: str) -> Grid:
@@ -140,7 +148,7 @@ def _names(image: Any, sidecar: Member | None, where: str) -> tuple[Mapping[int,
         return _extension_names(image), "auto"
     try:
         content = json.loads(sidecar.read())
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: the JSON file beside it cannot be read.") from error
     if isinstance(content, dict) and "label_table" in content:
         table = str(content["label_table"])
@@ -150,8 +158,8 @@ def _names(image: Any, sidecar: Member | None, where: str) -> tuple[Mapping[int,
     inside = content.get("labels", content) if isinstance(content, dict) else {}
     names: dict[int, str] = {}
     for key, value in inside.items() if isinstance(inside, dict) else ():
-        number, name = (key, value) if re.fullmatch(r"\d+", str(key)) else (value, key)
-        if re.fullmatch(r"\d+", str(number)) and isinstance(name, str):
+        number, name = (key, value) if re.fullmatch(_NUMBER, str(key)) else (value, key)
+        if re.fullmatch(_NUMBER, str(number)) and isinstance(name, str):
             names[int(number)] = name
     return names, "auto"
 
@@ -171,7 +179,7 @@ def _extension_names(image: Any) -> dict[int, str]:
             continue
         for label in root.iter("Label"):
             key = label.get("Key", "")
-            if key.isdigit() and label.text:
+            if re.fullmatch(_NUMBER, key) and label.text:
                 names[int(key)] = label.text.strip()
     return names
 

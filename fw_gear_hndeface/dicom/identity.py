@@ -22,6 +22,8 @@ from fw_gear_hndeface.errors import InputError
 HEAD_BYTES = 65_536
 #: Files at the start of an archive that are looked at: a DICOMDIR, a licence and a viewer may come first.
 FIRST_FILES = 20
+#: What a damaged archive raises, whoever opens it.
+_BROKEN: tuple[type[Exception], ...] = (InputError, tarfile.TarError, lzma.LZMAError, *DAMAGE)
 _DIRECTORY = "1.2.840.10008.1.3.10"
 
 
@@ -68,7 +70,7 @@ def _first_study(path: Path, kind: str, limits: Limits) -> str | None:
         for head in _heads(path, kind, Budget(limits)):
             if looks_like_dicom(head) and (study := _study_of(head)[0]):
                 return study
-    except (InputError, tarfile.TarError, lzma.LZMAError, *DAMAGE):
+    except _BROKEN:
         return None  # the archive is damaged: the run that opens it says how
     return None
 

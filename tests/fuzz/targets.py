@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import struct
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -11,6 +13,7 @@ from pathlib import Path
 from random import Random
 from unittest import mock
 
+import nibabel
 import numpy as np
 
 from fw_gear_hndeface import pipeline
@@ -25,6 +28,8 @@ from fw_gear_hndeface.dicom.series import read_stacks
 from fw_gear_hndeface.dicom.study import SeriesKind, read_contents
 from fw_gear_hndeface.dicom.synthesize import StudyOptions, write_study
 from fw_gear_hndeface.errors import HndefaceError
+from fw_gear_hndeface.intake import take_labels
+from fw_gear_hndeface.label_tables import LABEL_TABLES
 from fw_gear_hndeface.model import Mask, Proposal
 from fw_gear_hndeface.settings import Settings
 from fw_gear_hndeface.synthetic.head import make_head
@@ -100,6 +105,42 @@ def pixels(random: Random, work: Path) -> None:
     _read_all(path, work)
 
 
+@cache
+def label_map() -> tuple[bytes, bytes]:
+    """A NIfTI label map whose header names its labels, and a JSON file that names them, too."""
+    table = b"<CaretExtension><LabelTable><Label Key='1'>brain</Label></LabelTable></CaretExtension>"
+    image = nibabel.Nifti1Image(np.eye(24, dtype=np.uint16).repeat(20, 0).reshape(24, 20, 24), np.diag([2.0, 2.0, 3.0, 1.0]))
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension(0, table))
+    return image.to_bytes(), b'{"labels": {"1": "brain", "2": "eye_left"}, "more": [[[]]]}'
+
+
+def labels(random: Random, work: Path) -> None:
+    """NIfTI label maps and the JSON files beside them."""
+    image, names = label_map()
+    image = damaged(random, image) if random.random() < 0.85 else image
+    if random.random() < 0.3:  # sizes and types that the file does not hold
+        sizes = [random.choice((0, 1, 2, 5, 24, 300, 1000, 32767, 65535)) for _ in range(8)]
+        image = (
+            image[:40]
+            + struct.pack("<8H", *sizes)
+            + image[56:70]
+            + struct.pack("<H", random.choice((2, 4, 8, 16, 64, 512, 9)))
+            + image[72:]
+        )
+    if random.random() < 0.6:
+        names = random.choice(
+            (damaged(random, names), b"[" * 200_000, b'{"labels": {"' + b"9" * 9000 + b'": "x"}}', b'{"labels": 3}')
+        )
+    path = work / "maps.zip"
+    with zipfile.ZipFile(path, "w") as out:
+        out.writestr(
+            "map.nii.gz" if random.random() < 0.2 else "map.nii", gzip.compress(image) if random.random() < 0.2 else image
+        )
+        out.writestr(random.choice(("map.json", "dataset.json")), names)
+    with open_inputs([path], LIMITS, work) as opened:
+        take_labels(opened, random.choice(("auto", next(iter(LABEL_TABLES)))))
+
+
 def volumes(random: Random, work: Path) -> None:
     """Series with one or two hostile files among sound ones, read as volumes."""
     with open_inputs([_spoilt_study(random, work)], LIMITS, work) as opened:
@@ -145,7 +186,7 @@ def _change_a_box(case: Case, settings: Settings, seed: int, stage: object) -> D
     return Defaced(face(), plan, cost, roi_costs(case.scan, after, case.rois), good(), 1.0, {}, ())
 
 
-TARGETS: dict[str, Target] = {one.__name__: one for one in (containers, headers, pixels, volumes, whole)}
+TARGETS: dict[str, Target] = {one.__name__: one for one in (containers, headers, pixels, labels, volumes, whole)}
 
 
 def attack(name: str, seed: str, work: Path) -> str:

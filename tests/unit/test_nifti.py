@@ -157,3 +157,19 @@ def test_ras_and_lps_grids_are_each_other_s_way_back(grid: Grid) -> None:
     back = grid_of(affine_ras_of(grid), grid.shape[::-1])
     assert back.displacement_mm(grid) < 1e-9
     assert back.shape == grid.shape
+
+
+def test_a_header_that_declares_more_than_the_file_holds_is_refused_before_room_is_made(tmp_path: Path, grid: Grid) -> None:
+    data = nibabel.Nifti1Image(some_labels(grid), np.eye(4)).to_bytes()
+    sizes = np.array([3, 30_000, 30_000, 30_000, 1, 1, 1, 1], dtype="<i2").tobytes()
+    (tmp_path / "labels.nii").write_bytes(data[:40] + sizes + data[56:])
+    with pytest.raises(InputError, match="27000000000000 of voxels are declared"):
+        read(tmp_path / "labels.nii", tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"' + "9" * 5000 + '": "x"}', '{"\u00b2": "x"}', "\xff"])
+def test_a_hostile_json_file_is_no_crash(text: str, tmp_path: Path, grid: Grid) -> None:
+    path = save(tmp_path, nibabel.Nifti1Image(some_labels(grid), np.eye(4)))
+    path.with_name("labels.json").write_text(text, encoding="latin-1")
+    with pytest.raises(InputError):
+        read(tmp_path, tmp_path)

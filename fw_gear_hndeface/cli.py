@@ -125,7 +125,7 @@ def _methods(options: argparse.Namespace) -> int:
 
     methods = REGISTRY.values()
     if options.json:
-        told = ("name", "removes", "leaks", "reference", "licence")
+        told = ("name", "removes", "leaks", "reference", "licence", "needs")
         rows = [{**{key: getattr(one, key) for key in told}, "missing": one.missing(), "models": MODELS} for one in methods]
         _say(json.dumps(rows, indent=2))
         return 0
@@ -136,6 +136,8 @@ def _methods(options: argparse.Namespace) -> int:
         _say(f"  leaves   {one.leaks}")
         _say(f"  source   {one.reference}")
         _say(f"  licence  {one.licence}")
+        if one.needs:
+            _say(f"  needs    {one.needs}")
     _say(f"models: {MODELS}")
     return 0
 
@@ -161,7 +163,7 @@ def _compare(options: argparse.Namespace) -> int:
     from fw_gear_hndeface.evaluate.commands import compare, cores
     from fw_gear_hndeface.methods import REGISTRY
 
-    names = options.methods.split(",") if options.methods else list(REGISTRY)
+    names = options.methods.split(",") if options.methods else [name for name, method in REGISTRY.items() if not method.needs]
     return compare(options.studies, names, options.output, workers=options.workers or cores(), say=_say)
 
 
@@ -291,7 +293,7 @@ def _add_evaluation(commands: argparse._SubParsersAction[Any]) -> None:
 
     compare = commands.add_parser("compare", help="compare methods over a cohort", description="Compare methods over a cohort.")
     compare.add_argument("studies", nargs="+", type=Path, metavar="STUDY", help="zips or folders; one folder holds one cohort")
-    compare.add_argument("-m", "--methods", metavar="A,B", help="methods to compare (default: all)")
+    compare.add_argument("-m", "--methods", metavar="A,B", help="methods to compare (default: all); drown:air names a fill")
     compare.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="tables, chart and records")
     compare.add_argument("-j", "--workers", type=int, metavar="N", help="studies at a time (default: one per core)")
     compare.set_defaults(command=_compare)

@@ -14,7 +14,7 @@ from typing import Any
 from fw_gear_hndeface import __version__
 from fw_gear_hndeface.errors import HndefaceError, SettingsError
 from fw_gear_hndeface.evaluate.studies import Head, first_head
-from fw_gear_hndeface.evaluate.trial import UNTOUCHED, prepare, try_method
+from fw_gear_hndeface.evaluate.trial import UNTOUCHED, prepare, settings_of, try_method
 from fw_gear_hndeface.methods import REGISTRY
 
 Say = Callable[[str], None]
@@ -47,9 +47,11 @@ def checked_methods(names: Iterable[str]) -> tuple[str, ...]:
     """
     wanted = [name for name in dict.fromkeys(names) if name != UNTOUCHED]
     for name in wanted:
-        if name not in REGISTRY:
-            raise SettingsError(f"'{name}' is no method; the methods are {', '.join(REGISTRY)}.")
-        lacking = REGISTRY[name].missing()
+        bare = name.partition(":")[0]
+        if bare not in REGISTRY:
+            raise SettingsError(f"'{bare}' is no method; the methods are {', '.join(REGISTRY)}.")
+        settings_of(name)
+        lacking = REGISTRY[bare].missing()
         if lacking:
             raise SettingsError(f"Method {name} is not available: {lacking}")
     return (UNTOUCHED, *wanted)
@@ -98,7 +100,7 @@ def run_study(task: Task, methods: Sequence[str], folder: Path) -> list[Record]:
 
 
 def _records(head: Head, methods: Sequence[str], folder: Path) -> list[Record]:
-    kept = {method: read_record(folder / f"{head.name}_{method}.json") for method in methods}
+    kept = {method: read_record(record_path(folder, head.name, method)) for method in methods}
     if all(record is not None for record in kept.values()):
         return [record for record in kept.values() if record is not None]
     ground = prepare(head)
@@ -107,9 +109,14 @@ def _records(head: Head, methods: Sequence[str], folder: Path) -> list[Record]:
         record = kept[method]
         if record is None:
             record = {"version": __version__, **try_method(ground, method, seed=1)}
-            write_whole(folder / f"{head.name}_{method}.json", json.dumps(record, allow_nan=False))
+            write_whole(record_path(folder, head.name, method), json.dumps(record, allow_nan=False))
         records.append(record)
     return records
+
+
+def record_path(folder: Path, head: str, method: str) -> Path:
+    """Where the record of a method on a head is kept."""
+    return folder / f"{head}_{method.replace(':', '_')}.json"
 
 
 def read_record(path: Path) -> Record | None:

@@ -76,6 +76,18 @@ def structures_of(head: Head) -> tuple[Structure, ...]:
     return tuple(found)
 
 
+def settings_of(method: str) -> Settings:
+    """The settings of a trial; a method may name its fill behind a colon, as in "drown:air".
+
+    Raises
+    ------
+    SettingsError
+        No such method or fill.
+    """
+    name, _, fill = method.partition(":")
+    return Settings(method=name, fill=fill or "auto", privacy="report", max_uncertainty_mm=50.0)
+
+
 def try_method(ground: Ground, method: str, seed: int) -> dict[str, Any]:
     """The record of one method on one head; a refusal is a record too."""
     case, found = ground.head.case, (ground.head.scan, ground.head.face)
@@ -85,7 +97,7 @@ def try_method(ground: Ground, method: str, seed: int) -> dict[str, Any]:
     wanted = changed
     if method != UNTOUCHED:
         try:
-            settings = Settings(method=method, privacy="report", max_uncertainty_mm=50.0)
+            settings = settings_of(method)
             made = deface_located(case, found, settings, seed, _untimed)
         except HndefaceError as error:
             return {**record, "status": "refused", "reason": str(error), "error": type(error).__name__}
@@ -104,8 +116,9 @@ def unprotected(ground: Ground, method: str, seed: int) -> Bool:
     case, head, face = ground.head.case, ground.head.scan, ground.head.face
     nothing = Mask.empty(case.scan.grid, "nothing kept")
     try:
-        scene = Scene(case.scan, head.body, nothing, face.landmarks, face.frame, seed)
-        return REGISTRY[method].propose(scene).change.array
+        settings = settings_of(method)
+        scene = Scene(case.scan, head.body, nothing, face.landmarks, face.frame, seed, fill=settings.fill)
+        return REGISTRY[settings.method].propose(scene).change.array
     except HndefaceError:
         return nothing.array
 

@@ -89,7 +89,8 @@ def _page(entries: Sequence[Entry], dest: Path) -> str:
         qa = _qa_of(entry, dest / entry.stem)
         page = next((output.name for output in entry.outputs if output.name.endswith(".qa.html")), "")
         if qa and len(rows) < PAGE_ROWS:
-            rows.append(cohort_row(qa, f"{entry.stem}/{page}", label=entry.stem))
+            picture = _picture_of(entry, dest / entry.stem)
+            rows.append(cohort_row(qa, f"{entry.stem}/{page}", label=entry.stem, picture=picture))
     shown = f"{len(rows)} of {len(entries)} studies" if len(rows) < len(entries) else f"{len(rows)} studies"
     return cohort_page(rows, f"Batch: {shown}")
 
@@ -112,3 +113,12 @@ def _qa_of(entry: Entry, folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return told if isinstance(told, dict) else {}
+
+
+def _picture_of(entry: Entry, folder: Path) -> bytes | None:
+    """The thumbnail of a study, where it has one that can be read."""
+    name = next((output.name for output in entry.outputs if output.name.endswith(".qa.png")), None)
+    try:
+        return None if name is None else (folder / name).read_bytes()
+    except OSError:
+        return None

@@ -79,7 +79,7 @@ def render_page(data: Mapping[str, Any], material: Material, viewer: Viewer | No
         legend=_legend(data["rois"]),
         sources=SOURCES,
         other_privacy={name: value for name, value in data["privacy"].items() if name not in _TOLD},
-        sight_words=sight_words,
+        scores={f"view{n}": sight_words(sight) for n, sight in enumerate(data["privacy"].get("sights", []))},
     )
 
 

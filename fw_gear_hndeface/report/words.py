@@ -106,4 +106,4 @@ def reason(data: Mapping[str, Any]) -> str:
 def sight_words(sight: Mapping[str, Any]) -> str:
     """What one view of the result told the recogniser."""
     distance = sight.get("distance")
-    return "no face in the original" if distance is None else f"distance to the original {distance:.2f}"
+    return "the original shows no face here" if distance is None else f"distance to the original {distance:.2f}"

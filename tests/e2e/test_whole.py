@@ -65,7 +65,7 @@ def assert_says_nothing_of_the_patient(text: str) -> None:
 
 def test_the_job_is_green_and_leaves_image_reports_and_metadata(done: Done) -> None:
     assert done.code == 0, done.told
-    assert done.names == {f"{STEM}.dicom.zip", f"{STEM}.qa.json", f"{STEM}.qa.html", ".metadata.json"}
+    assert done.names == {*(f"{STEM}.{ending}" for ending in ("dicom.zip", "qa.json", "qa.html", "qa.png")), ".metadata.json"}
     assert done.record["verdict"] == "defaced"
 
 
@@ -168,7 +168,7 @@ def test_the_command_line_gives_the_same_slices_for_a_folder_and_loose_files(
     assert again.code == 0, again.told
     assert again.told.startswith("defaced: ")
     assert "output" in again.told.splitlines()[-1]
-    assert again.names == {f"in_hndeface.{ending}" for ending in ("dicom.zip", "qa.json", "qa.html")}
+    assert again.names == {f"in_hndeface.{ending}" for ending in ("dicom.zip", "qa.json", "qa.html", "qa.png")}
     assert_says_nothing_of_the_patient(again.told)
     mine = {Path(name).name: ds for name, ds in ct_of(again.image).items()}
     theirs = {Path(name).name: ds for name, ds in ct_of(done.image).items()}
@@ -182,7 +182,9 @@ def test_a_view_that_ends_below_the_eyes_is_defaced_in_part(tmp_path: Path) -> N
     again = run_job(lay_out(tmp_path / "job", source, name="part.zip", destination="analysis"))
     assert again.code == 0, again.told
     assert again.record["verdict"] == "partial"
-    assert set(again.files("analysis")) == {f"part_hndeface.{ending}" for ending in ("dicom.zip", "qa.json", "qa.html")}
+    assert set(again.files("analysis")) == {
+        f"part_hndeface.{ending}" for ending in ("dicom.zip", "qa.json", "qa.html", "qa.png")
+    }
     assert set(again.files()) == {"part.zip"}
 
 

@@ -95,7 +95,7 @@
           look(view, Number(button.dataset.view));
         });
       }
-      document.getElementById("overlay").addEventListener("change", (event) => {
+      document.getElementById("overlay")?.addEventListener("change", (event) => {
         view.labels.put("opacity", event.target.checked ? 0.6 : 0);
         view.model.tell("update_gl_volume");
       });

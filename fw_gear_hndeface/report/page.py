@@ -16,7 +16,7 @@ from fw_gear_hndeface.report.exhibit import Exhibit
 from fw_gear_hndeface.report.slices import COLOURS
 from fw_gear_hndeface.report.template import page_of
 from fw_gear_hndeface.report.viewer import Viewer
-from fw_gear_hndeface.report.words import SOURCES, amount, finding_title, headline, reason, sight_words
+from fw_gear_hndeface.report.words import SOURCES, amount, dose_words, facts, finding_title, headline, reason, sight_words
 
 #: Kinds of regions that are the skin itself or no part of the patient: nobody expects them to stay.
 SURFACES = ("external", "support", "other")
@@ -71,7 +71,8 @@ def render_page(data: Mapping[str, Any], material: Material, viewer: Viewer | No
         findings=sorted(data["findings"], key=lambda finding: _ORDER.index(finding["level"])),
         finding_title=finding_title,
         rois=rois,
-        has_dose=any(roi.get("dose") for roi in rois),
+        doses=_doses(data["objects"]),
+        numbers_of=_numbers_of,
         groups=_groups(data["pictures"]),
         images=material.images,
         files=material.files,
@@ -123,6 +124,21 @@ def _groups(pictures: Sequence[Mapping[str, str]]) -> dict[str, list[Mapping[str
     for picture in pictures:
         groups.setdefault(picture["group"], []).append(picture)
     return groups
+
+
+def _doses(objects: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Region name -> what it received before and after, one entry per dose."""
+    told: dict[str, list[str]] = {}
+    for one in objects:
+        for region in one.get("rois", []):
+            told.setdefault(region["name"], []).append(dose_words(region))
+    return told
+
+
+def _numbers_of(one: Mapping[str, Any]) -> str:
+    """What else is known of an object than its name, its fate and what stands in the table of structures."""
+    rest = {name: value for name, value in one.items() if name not in ("label", "modality", "kind", "fate", "rois")}
+    return facts({name: value for name, value in rest.items() if value not in (None, 0, "")})
 
 
 def _legend(rois: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

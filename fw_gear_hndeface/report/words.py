@@ -103,6 +103,15 @@ def reason(data: Mapping[str, Any]) -> str:
     return str((errors or named or [""])[0])
 
 
+def dose_words(region: Mapping[str, Any]) -> str:
+    """What a region received before and after, number by number; one number where they are the same to a hundredth."""
+    told = []
+    for name, words in (("d95", "D95"), ("mean", "mean"), ("max", "max")):
+        before, after = (amount(region[when][name], 2) for when in ("before", "after"))
+        told.append(f"{words} {before}" if before == after else f"{words} {before} → {after}")
+    return ", ".join(told)
+
+
 def sight_words(sight: Mapping[str, Any]) -> str:
     """What one view of the result told the recogniser."""
     distance = sight.get("distance")

@@ -267,7 +267,7 @@ def test_findings_landmarks_objects_settings_and_versions_are_told() -> None:
         "PTV meets the face zone: 3.2 mL kept.",
         "CT series 3",
         '<td>seen on pictures of the surface</td><td class="n">2.5</td>',
-        '<th scope="row">RTDOSE</th><td>left out</td>',
+        '<th scope="row">RTDOSE</th><td>left out</td><td></td>',
         "name smooth; face found no",
         "max_uncertainty_mm",
         np.__version__,
@@ -321,6 +321,16 @@ def test_the_thumbnail_shows_the_defaced_head_only(tmp_path: Path) -> None:
     with Image.open(written[2]) as image:
         assert image.size == (240, 160)
         assert sorted(np.unique(np.asarray(image))) == [50, 100]
+
+
+def test_doses_stand_beside_their_structures_and_differences_show() -> None:
+    before = {"d95": 56.3769, "mean": 59.9972, "max": 71.641}
+    region = {"name": "Parotid_L", "number": 2, "kind": "organ", "dose": 1, "before": before}
+    dose = {"modality": "RTDOSE", "label": "RTDOSE series 4", "fate": "carried", "zeroed_voxels": 173, "filled_voxels": 0}
+    text = page(result(objects=[{**dose, "rois": [{**region, "after": {**before, "mean": 59.9}}]}]))
+    assert "D95 56.38, mean 60.00 → 59.90, max 71.64" in text
+    assert "<td>zeroed voxels 173</td>" in text
+    assert "before → after" not in page(result())
 
 
 def test_the_page_is_ready_for_phones_dark_rooms_and_paper() -> None:

@@ -13,6 +13,7 @@ from fw_gear_hndeface.errors import LandmarkError, PrivacyError, ProtectionError
 from fw_gear_hndeface.landmarks import Evidence, Face, find_face
 from fw_gear_hndeface.methods import REGISTRY, Scene
 from fw_gear_hndeface.model import Finding, LabelMap, Level, Mask, Plan, Proposal, Roi, RoiKind, Volume
+from fw_gear_hndeface.networks.wanted import network_labels
 from fw_gear_hndeface.ops.boxes import Box, points_box
 from fw_gear_hndeface.ops.frame import REGION_MM
 from fw_gear_hndeface.ops.head import HeadScan, head_windows
@@ -114,6 +115,8 @@ def deface_case(case: Case, settings: Settings, seed: int, stage: Stage) -> Defa
 
     Raises
     ------
+    SettingsError
+        A network that the settings cannot do without is not there.
     LandmarkError
         A face is in view but cannot be placed within `max_uncertainty_mm`.
     ProtectionError
@@ -121,9 +124,15 @@ def deface_case(case: Case, settings: Settings, seed: int, stage: Stage) -> Defa
     VerificationError, PrivacyError
         The result broke a promise, or can still be matched after the last try.
     """
+    with stage("segment", 0.1):
+        maps, told = network_labels(case.scan, settings)
+    case = replace(case, labels=(*case.labels, *maps))
     with stage("locate", 0.2):
         found = locate(case, settings)
-    return None if found is None else deface_located(case, found, settings, seed, stage)
+    if found is None:
+        return None
+    done = deface_located(case, found, settings, seed, stage)
+    return replace(done, findings=(*told, *done.findings))
 
 
 def deface_located(case: Case, found: tuple[HeadScan, Face], settings: Settings, seed: int, stage: Stage) -> Defaced:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
 from fw_gear_hndeface.errors import SettingsError
-from fw_gear_hndeface.label_tables import LABEL_TABLES
+from fw_gear_hndeface.label_tables import LABEL_TABLES, TOTALSEG_LICENSED, TOTALSEG_TASKS
 from fw_gear_hndeface.vocabulary import LANDMARK_MODELS, LANDMARK_SOURCES, METHOD_NAMES
 
 
@@ -41,6 +41,15 @@ class Settings:
         "Model that places points on a rendered face: dlib68, whose training data forbid commercial use, or none, which never "
         "loads it. Without it drawn eyes or a label map must help to place a whole face.",
         choices=LANDMARK_MODELS,
+    )
+    totalseg_tasks: str = _option(
+        "",
+        "Tasks of TotalSegmentator to run on the head, by commas: head_glands_cavities, craniofacial_structures, "
+        "headneck_bones_vessels, head_muscles, total. It must be installed with its weights; minutes on a CPU.",
+    )
+    nnunet_model: str = _option("", "Folder of a trained nnU-Net v2 model that finds the face, for method=nnunet.")
+    nnunet_orientation: str = _option(
+        "LPS", "How the arrays lay that nnunet_model was trained on; MOOSE's models want RAS.", choices=("LPS", "RAS")
     )
     label_table: str = _option(
         "auto",
@@ -107,10 +116,16 @@ class Settings:
         for spec in fields(self):
             _check(spec.name, getattr(self, spec.name), spec.metadata)
         _check_fill(self.fill)
+        _check_tasks(self.totalseg_task_names)
         if self.landmarks == "rendered_face" and self.landmark_model == "none":
             raise SettingsError(
                 "Setting landmarks: rendered_face needs a landmark_model; got none. Take dlib68 or landmarks=auto."
             )
+
+    @property
+    def totalseg_task_names(self) -> tuple[str, ...]:
+        """The tasks of `totalseg_tasks`, each once."""
+        return tuple(dict.fromkeys(name.strip() for name in self.totalseg_tasks.split(",") if name.strip()))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Settings:
@@ -150,6 +165,13 @@ def _check_fill(fill: str) -> None:
     number = re.fullmatch(r"-?\d{1,4}", fill)
     if fill not in ("auto", "face", "air") and not (number and -1024 <= int(fill) <= 3071):
         raise SettingsError(f"Setting fill: got '{fill}', expected auto, face, air, or HU from -1024 to 3071.")
+
+
+def _check_tasks(tasks: tuple[str, ...]) -> None:
+    for task in tasks:
+        if task not in TOTALSEG_TASKS:
+            why = "needs a licence and is not run here" if task in TOTALSEG_LICENSED else "is not used here"
+            raise SettingsError(f"Setting totalseg_tasks: '{task}' {why}; expected some of {', '.join(TOTALSEG_TASKS)}.")
 
 
 def _check(name: str, value: Any, rules: Mapping[str, Any]) -> None:

@@ -33,8 +33,11 @@ METHOD_NAMES: tuple[str, ...] = (
     "quickshear",
     "biometric_mask",
     "drown",
+    "carve",
     "pixelate",
     "blur",
+    "segmented_face",
+    "nnunet",
 )
 
 #: Models that place points on a rendered face; with "none" no such model is ever loaded.
@@ -43,8 +46,8 @@ LANDMARK_MODELS: tuple[str, ...] = ("dlib68", "none")
 #: What every method needs besides its own licence: it finds the face, and checks the result, with these.
 MODELS = (
     "landmarks and the privacy check of every method use the 68-point model that dlib loads; it was trained on iBUG 300-W, "
-    "whose terms forbid commercial use. With landmark_model=none it is never loaded: label maps, drawn eyes and the profile place "
-    "the face, and the check aligns faces by the detector's box."
+    "whose terms forbid commercial use. With landmark_model=none it is never loaded: label maps, drawn eyes and the profile "
+    "place the face, and the check aligns faces by the detector's box."
 )
 
 #: A mean face in the head frame, mm: x to the patient's left, y posterior, z up, origin midway between the globes, globes 64 mm
@@ -75,7 +78,7 @@ CANONICAL_FACE_MM: dict[str, tuple[float, float, float]] = {
 }
 
 #: Names of the registered landmark sources.
-LANDMARK_SOURCES: tuple[str, ...] = ("rtstruct", "rendered_face", "segmentation", "geometry")
+LANDMARK_SOURCES: tuple[str, ...] = ("rtstruct", "rendered_face", "segmentation", "totalsegmentator", "geometry")
 
 #: How a study of a batch can end: a verdict, input that cannot be read, a failure of something else; 'new' has no end yet.
 UNREADABLE, FAILED, NEW = "unreadable", "failed", "new"

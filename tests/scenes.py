@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from scipy import ndimage
 
 from fw_gear_hndeface.methods import REGISTRY, Scene
-from fw_gear_hndeface.model import Mask, Proposal
-from fw_gear_hndeface.ops.frame import fit_frame
+from fw_gear_hndeface.model import Label, LabelMap, Mask, Proposal, RoiKind
+from fw_gear_hndeface.ops.frame import HeadFrame, fit_frame
 from fw_gear_hndeface.ops.head import head_windows
 from fw_gear_hndeface.synthetic.head import SyntheticHead
 from tests import phantom as make
@@ -21,7 +22,19 @@ def scene_of(head: SyntheticHead, **options: object) -> Scene:
     assert frame is not None
     body = next(head_windows(head.volume)).body
     nothing = Mask.empty(head.volume.grid, "nothing")
-    return Scene(head.volume, body, nothing, head.landmarks, frame, **{"seed": 5, **options})  # type: ignore[arg-type]
+    labels = tuple(face_map(head, frame, source) for source in ("given", "nnunet"))
+    return Scene(head.volume, body, nothing, head.landmarks, frame, **{"seed": 5, "labels": labels, **options})  # type: ignore[arg-type]
+
+
+def face_map(head: SyntheticHead, frame: HeadFrame, source: str) -> LabelMap:
+    """The face as a network labels it: 14 mm under the skin between brows and chin, before the ears."""
+    grid = head.volume.grid
+    points = np.stack(np.indices(grid.shape), axis=-1) @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+    x, y, z = np.moveaxis((points - frame.origin) @ frame.axes.T / frame.scale, -1, 0)
+    body = ndimage.binary_fill_holes(head.structures["BODY"].array)
+    depth = ndimage.distance_transform_edt(body, sampling=grid.spacing_mm)
+    face = body & (depth <= 14.0) & (np.abs(x) < 60.0) & (y < 25.0) & (z > -118.0) & (z < 25.0)
+    return LabelMap(grid, face.astype(np.uint16), {1: Label(1, "face", "face", RoiKind.OTHER)}, source)
 
 
 @cache

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from fw_gear_hndeface.landmarks import geometry, rendered_face, rtstruct, segmentation
+from fw_gear_hndeface.landmarks import geometry, rendered_face, rtstruct, segmentation, totalsegmentator
 from fw_gear_hndeface.landmarks.consensus import Face, agree
 from fw_gear_hndeface.landmarks.contract import Evidence, Source
 from fw_gear_hndeface.model import Landmarks
 
-SOURCES: dict[str, Source] = {s.name: s for s in (rtstruct.SOURCE, rendered_face.SOURCE, segmentation.SOURCE, geometry.SOURCE)}
+SOURCES: dict[str, Source] = {
+    module.SOURCE.name: module.SOURCE for module in (rtstruct, rendered_face, segmentation, totalsegmentator, geometry)
+}
 
 
 def find_face(evidence: Evidence, wanted: str = "auto", *, model: str = "dlib68") -> Face | None:

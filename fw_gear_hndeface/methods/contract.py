@@ -70,3 +70,5 @@ class Method:
     bounds: Bounds = field(default_factory=Bounds)
     rules: tuple[str, ...] | None = None
     missing: Callable[[], str | None] = field(default=lambda: None)
+    #: What a run must be given for it besides a CT, in words; empty where nothing.
+    needs: str = ""

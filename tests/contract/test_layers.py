@@ -62,7 +62,7 @@ KEEPERS: dict[str, set[str]] = {
 
 #: Files of these rooms do not import each other; what they share is named here.
 STRANGERS: dict[str, set[str]] = {
-    "methods": {"contract"},
+    "methods": {"contract", "face_label"},
     "landmarks": {"contract", "detector", "from_labels"},
     "protect": {"contract"},
 }

@@ -1,0 +1,1 @@
+"""Segmentation networks, each in a process of its own: offline, without telemetry, from weights that are already there."""

@@ -14,6 +14,7 @@ from fw_gear_hndeface import __version__
 from fw_gear_hndeface.errors import InputError, PrivacyError, SettingsError
 from fw_gear_hndeface.evaluate.audit import NO_FACE, Audit
 from fw_gear_hndeface.evaluate.audit import audit as look_at_study
+from fw_gear_hndeface.evaluate.cases import cases_page
 from fw_gear_hndeface.evaluate.compare import Record, checked_methods, run_cohort, tasks_of, write_whole
 from fw_gear_hndeface.evaluate.tables import Table, done, rankings, tables_of
 from fw_gear_hndeface.evaluate.trial import UNTOUCHED
@@ -43,8 +44,9 @@ def compare(studies: Sequence[Path], methods: Sequence[str], output: Path, *, wo
     for table in tables:
         write_whole(output / f"{table.name}.csv", table.csv())
     write_whole(output / "comparison.md", page(tables, records))
+    write_whole(output / "comparison.html", cases_page(records))
     (output / "privacy.png").write_bytes(chart(records, names))
-    say(f"Look at {output}: comparison.md, privacy.png and one CSV per table. The folder records/ identifies the heads.")
+    say(f"Look at {output}: comparison.md, comparison.html, privacy.png, a CSV per table. The folder records/ identifies the heads.")
     return 0
 
 

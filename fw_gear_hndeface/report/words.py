@@ -45,10 +45,12 @@ FINDING_TITLES: dict[str, str] = {
     "privacy_failed": "The result can be matched to the original",
     "protection": "A structure to keep lies in the face",
     "several_volumes": "A series holds several volumes",
+    "refused": "The method refused this study",
     "stack_left_out": "Part of a series was left out",
     "stronger_try": "A stronger try was needed",
     "target_exposed": "A target reaches into the face",
     "uneven_slices": "Slices are not evenly spaced",
+    "unreadable": "The study cannot be read",
     "verification": "The result broke a promise",
 }
 

@@ -32,6 +32,7 @@ from fw_gear_hndeface.model import Finding, Level, Result, Verdict
 from fw_gear_hndeface.report.exhibit import Exhibit
 from fw_gear_hndeface.report.write import write_report
 from fw_gear_hndeface.settings import Settings
+from fw_gear_hndeface.together import follow_leader, leader_of
 
 Progress = Callable[[str, float], None]
 
@@ -216,7 +217,7 @@ def _deface_series(series: Series, rois: dict[str, RoiSet], run: _Run, share: fl
         case = Case(stack.volume, stack.padding, rois[series.frame].rois if series.frame in rois else (), series.label)
         case = replace(case, labels=run.labels.on(stack.volume))
         try:
-            result = deface_case(case, run.settings, run.seed, run.stage)
+            result = _together(case, [*run.done, *made], run) or deface_case(case, run.settings, run.seed, run.stage)
         except LandmarkError as error:  # another CT of the study may show the face better
             doubt = doubt or error
             continue
@@ -232,6 +233,18 @@ def _deface_series(series: Series, rois: dict[str, RoiSet], run: _Run, share: fl
     if made and len(made) < len(stacks):
         run.note("stack_left_out", f"{series.label}: volumes without a face in view were left out.", series.label)
     run.done += made
+
+
+def _together(case: Case, done: Sequence[tuple[Stack, Defaced]], run: _Run) -> Defaced | None:
+    """A volume defaced by the plan of one on the same grid; None where there is none, or where its plan does not do."""
+    leader = leader_of(case.scan, [(stack.volume, made) for stack, made in done])
+    if leader is None:
+        return None
+    result = follow_leader(case, leader, run.settings, run.stage)
+    if result is None:
+        text = f"{case.label}: the plan of another volume on the same grid does not do here; it has one of its own."
+        run.note("own_plan", text, case.label)
+    return result
 
 
 def _settle_faceless(run: _Run) -> None:

@@ -46,6 +46,8 @@ FINDING_TITLES: dict[str, str] = {
     "protection": "A structure to keep lies in the face",
     "several_volumes": "A series holds several volumes",
     "refused": "The method refused this study",
+    "shared_plan": "Changed as another volume on the same grid",
+    "own_plan": "Not changed as the other volumes on its grid",
     "stack_left_out": "Part of a series was left out",
     "stronger_try": "A stronger try was needed",
     "target_exposed": "A target reaches into the face",

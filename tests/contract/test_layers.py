@@ -19,6 +19,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("doors",),
     ("pipeline",),
     ("evaluate",),
+    ("together",),
     ("casework",),
     ("report",),
     ("privacy",),

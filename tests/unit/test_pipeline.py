@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fw_gear_hndeface import pipeline
+from fw_gear_hndeface import pipeline, together
 from fw_gear_hndeface.casework import Case, Defaced
 from fw_gear_hndeface.errors import (
     InputError,
@@ -95,6 +95,7 @@ def study(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def faces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "deface_case", stand_in())
+    monkeypatch.setattr(pipeline, "leader_of", lambda *args: None)
 
 
 def run(study: Path, work: Path, **options: object) -> Staged:
@@ -410,3 +411,43 @@ def test_a_volume_without_a_face_beside_one_with_is_told(tmp_path: Path, work: P
     monkeypatch.setattr(pipeline, "read_stacks", twice)
     study = studies.write_zip(tmp_path / "in2.zip", studies.ct_members(volume()))
     assert "stack_left_out" in codes(run(study, work))
+
+
+def phases(tmp_path: Path, count: int) -> Path:
+    """One series with several volumes at one place."""
+    members: dict[str, bytes] = {}
+    for phase in range(count):
+
+        def told(ds: studies.Dataset, phase: int = phase) -> None:
+            ds.TemporalPositionIdentifier = phase + 1
+            ds.SOPInstanceUID = f"{ds.SOPInstanceUID}.{phase}"
+            ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+            ds.PixelData = bytes([phase]) * 2 + ds.PixelData[2:]
+
+        members |= {f"{phase}/{name}": data for name, data in studies.edited(studies.ct_members(volume()), told).items()}
+    return studies.write_zip(tmp_path / "phases.zip", members)
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_phases_are_planned_once_unless_the_plan_does_not_do(
+    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch, follows: bool
+) -> None:
+    planned: list[str] = []
+    plan = stand_in()
+
+    def deface_case(case: Case, settings: Settings, seed: int, stage: object) -> Defaced:
+        planned.append(case.label)
+        return plan(case, settings, seed, stage)
+
+    def follow_leader(case: Case, leader: Defaced, settings: Settings, stage: object) -> Defaced | None:
+        return leader if follows else None
+
+    monkeypatch.setattr(pipeline, "deface_case", deface_case)
+    monkeypatch.setattr(pipeline, "follow_leader", follow_leader)
+    monkeypatch.setattr(pipeline, "leader_of", together.leader_of)
+    staged = run(phases(tmp_path, 3), work)
+    assert len(planned) == (1 if follows else 3)
+    assert ("own_plan" in codes(staged)) is not follows
+    assert staged.result.verdict is Verdict.DEFACED
+    with zipfile.ZipFile(work / "out_hndeface.dicom.zip") as made:
+        assert len(made.namelist()) == 3 * SHAPE[0]

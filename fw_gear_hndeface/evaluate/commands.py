@@ -46,7 +46,7 @@ def compare(studies: Sequence[Path], methods: Sequence[str], output: Path, *, wo
     write_whole(output / "comparison.md", page(tables, records))
     write_whole(output / "comparison.html", cases_page(records))
     (output / "privacy.png").write_bytes(chart(records, names))
-    say(f"Look at {output}: comparison.md, comparison.html, privacy.png, a CSV per table. The folder records/ identifies the heads.")
+    say(f"Look at {output}: comparison.md, .html, privacy.png, a CSV per table. The folder records/ identifies the heads.")
     return 0
 
 

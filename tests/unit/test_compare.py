@@ -278,7 +278,8 @@ def test_the_command_line_compares(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "study 1 of 1: 2 of 2 records" in told
     names = {one.name for one in output.iterdir()}
     assert names == {
-        "records", "comparison.md", "comparison.html", "privacy.png", "privacy.csv", "attacks.csv", "cost.csv", "structures.csv", "features.csv",
+        "records", "comparison.md", "comparison.html", "privacy.png",
+        "privacy.csv", "attacks.csv", "cost.csv", "structures.csv", "features.csv",
     }  # fmt: skip
     assert "| membrane | 1 | 0 |" in (output / "comparison.md").read_text()
 

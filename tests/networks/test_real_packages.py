@@ -30,6 +30,7 @@ pytest.importorskip("nnunetv2")
 pytestmark = pytest.mark.slow
 
 TASK = "head_glands_cavities"
+FINE, COARSE = "nnUNetTrainer_DASegOrd0_NoMirroring", "nnUNetTrainer_4000epochs_NoMirroring"
 #: Structure of the phantom -> (number in the task, name, HU painted there).
 PAINTED = {
     "Eye_L": (1, "eye_left", 1300),
@@ -49,7 +50,7 @@ def painted(head: SyntheticHead) -> Volume:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of weights as TotalSegmentator's download leaves it: the task's model, and the coarse one that finds the head."""
+    """Weights as TotalSegmentator's download leaves them: the task's model, and the coarse one that finds the head."""
     from totalsegmentator.map_to_binary import class_map
 
     folder = tmp_path_factory.mktemp("weights")
@@ -62,7 +63,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {0: 0.0, **{number: float(hu) for number, _, hu in PAINTED.values()}},
         spacing_mm=(1.5, 1.5, 1.5),
         configuration="3d_fullres_high",
-        trainer="nnUNetTrainer_DASegOrd0_NoMirroring",
+        trainer=FINE,
     )
     write_model(
         folder
@@ -71,7 +72,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         labels["total"],
         {0: -1000.0, 91: 0.0},
         spacing_mm=(6.0, 6.0, 6.0),
-        trainer="nnUNetTrainer_4000epochs_NoMirroring",
+        trainer=COARSE,
     )
     return folder
 

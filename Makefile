@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow bench fuzz soak audit check lock manifest clean
+.PHONY: help install demo test slow networks bench fuzz soak audit check lock manifest clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -29,6 +29,13 @@ test: $(STAMP)    ## the tests that take seconds each
 slow: $(STAMP)    ## the tests that take minutes, and those on real data where it is there
 	$(BIN)/python -m pytest -m slow
 
+networks: requirements.lock requirements-dev.lock ## TotalSegmentator and nnU-Net for real, in an environment of their own
+	test -x .venv-totalseg/bin/python || $(PYTHON) -m venv .venv-totalseg
+	.venv-totalseg/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock -r requirements-dev.lock
+	.venv-totalseg/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -c requirements-dev.lock -r requirements-networks.txt
+	.venv-totalseg/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	.venv-totalseg/bin/python -m pytest -m slow tests/networks
+
 bench: $(STAMP)   ## time and memory of a run against the floor of reading and writing the same file
 	$(BIN)/python scripts/bench
 
@@ -51,4 +58,4 @@ lock: $(STAMP)    ## requirements*.lock from pyproject.toml
 	$(BIN)/python scripts/lock
 
 clean:           ## what was built
-	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-totalseg build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

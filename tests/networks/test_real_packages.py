@@ -38,14 +38,17 @@ PAINTED = {
     "Parotid_L": (7, "parotid_gland_left", 2100),
     "Parotid_R": (8, "parotid_gland_right", 2500),
 }
+#: Labels for what interpolation leaves between two paints, so that no structure has another's rim.
+BETWEEN = {number: 1100.0 + 400.0 * n for n, number in enumerate((11, 12, 13, 18))}
 
 
 def painted(head: SyntheticHead) -> Volume:
-    """The head with some structures painted in HU that occur nowhere else in it."""
-    array = np.minimum(head.volume.array, 700).astype(np.int16)
+    """The head above its chin with some structures painted in HU that occur nowhere else in it."""
+    array = np.minimum(head.volume.array, 300).astype(np.int16)
     for name, (_, _, hu) in PAINTED.items():
         array[head.structures[name].array] = hu
-    return Volume(head.volume.grid, array)
+    lowest = int(head.volume.grid.to_index(head.landmarks["chin"].point - [0.0, 0.0, 25.0])[0])
+    return Volume(head.volume.grid, array).crop((slice(max(lowest, 0), None), slice(None), slice(None)))
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +63,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         / "Dataset775_head_glands_cavities_492subj"
         / "nnUNetTrainer_DASegOrd0_NoMirroring__nnUNetPlans__3d_fullres_high",
         labels[TASK],
-        {0: 0.0, **{number: float(hu) for number, _, hu in PAINTED.values()}},
-        spacing_mm=(1.5, 1.5, 1.5),
+        {0: 0.0, **BETWEEN, **{number: float(hu) for number, _, hu in PAINTED.values()}},
+        spacing_mm=(1.0, 0.75, 0.75),
         configuration="3d_fullres_high",
         trainer=FINE,
     )
@@ -89,7 +92,8 @@ def here(weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path
 def face_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An nnU-Net model that takes the right eye's paint for the face: one-sided, so that a mirrored result would show."""
     folder = tmp_path_factory.mktemp("models") / "nnUNetTrainer__nnUNetPlans__3d_fullres"
-    return write_model(folder, {"background": 0, "face": 1}, {0: 0.0, 1: float(PAINTED["Eye_R"][2])})
+    labels = {"background": 0, "face": 1, "rims": 2, "others": 3}
+    return write_model(folder, labels, {0: 0.0, 2: 1500.0, 1: float(PAINTED["Eye_R"][2]), 3: 1900.0})
 
 
 def centre(head: SyntheticHead, name: str) -> np.ndarray:

@@ -7,17 +7,14 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from fw_gear_hndeface.model import Bool, Float, Grid, Plan, Volume
 from fw_gear_hndeface.ops.boxes import mask_box
-from fw_gear_hndeface.ops.morphology import distance_mm
+from fw_gear_hndeface.ops.morphology import distance_mm, filled_plane, with_neighbours
 from fw_gear_hndeface.ops.skin import SKIN_HU
 
 #: How far from the change an outline drawn off the skin (partial volume, a margin, a mask shell) may still follow the old face.
 REACH_MM = 10.0
-#: The eight neighbours in a slice, and the voxels above and below them.
-_AROUND = np.ones((3, 3, 3), np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +72,7 @@ def surface_change(before: Volume, plan: Plan) -> Change | None:
         return None
     body = _bodies(before, plan, box[0])[:, box[1], box[2]]
     # What a mask shell encloses counts as body, but never what was taken away, nor the rim of air that it leaves behind.
-    body &= new | ~ndimage.binary_dilation(gone, _AROUND)
+    body &= new | ~with_neighbours(gone)
     near = distance_mm(~(gone | came), spacing) <= REACH_MM
     return Change(part.grid, gone, came, near, body, plan.keep.array[box], changed)
 
@@ -89,7 +86,7 @@ def _bodies(before: Volume, plan: Plan, slices: slice) -> Bool:
 def _body(tissue: Bool, plan: Plan, k: int, counts: NDArray[np.intp]) -> Bool:
     tissue = tissue.copy()
     tissue[plan.change.array[k]] = _is_tissue(plan.fill_hu[counts[k] : counts[k + 1]])
-    return np.asarray(ndimage.binary_fill_holes(tissue), dtype=np.bool_)
+    return filled_plane(tissue)
 
 
 def _is_tissue(fill_hu: NDArray[np.float32]) -> Bool:

@@ -7,19 +7,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from fw_gear_hndeface.model import Bool, Grid
 from fw_gear_hndeface.ops.boxes import points_box
 from fw_gear_hndeface.ops.change import Change
-from fw_gear_hndeface.ops.morphology import within_mm
+from fw_gear_hndeface.ops.morphology import set_cells, with_neighbours, within_mm
 from fw_gear_hndeface.ops.polygons import rasterise
 from fw_gear_hndeface.ops.scan import KEPT, Scan
 from fw_gear_hndeface.ops.transfer import extended
 
 #: How deep under a covered old skin the dose is carried on, mm: it builds up from there, and that shows where the skin was.
 BUILD_UP_MM = 5.0
-_AROUND = np.ones((3, 3, 3), np.bool_)
 
 
 def followed(stored: NDArray[Any], grid: Grid, scans: Sequence[Scan]) -> tuple[NDArray[Any], int, int]:
@@ -74,7 +72,7 @@ class _Zones:
 
     def holding(self, array: Bool) -> Bool:
         """The dose voxels in which a voxel of the scan lies, or whose centre lies in one."""
-        index = np.rint(self._grid.to_index(self._change.grid.to_patient(np.argwhere(array)))).astype(np.intp)
+        index = np.rint(self._grid.to_index(self._change.grid.to_patient(set_cells(array)))).astype(np.intp)
         inside = np.all((index >= 0) & (index < np.array(self._grid.shape)), axis=1)
         out = self._at(array)
         out[tuple(index[inside].T)] = True
@@ -87,7 +85,7 @@ class _Zones:
     def emptied(self) -> Bool:
         """Voxels that lose their dose: room where tissue was, and the rim of air next to it."""
         outside = self._at(~self._change.body)
-        return np.asarray(ndimage.binary_dilation(self.holding(self._change.gone) & outside, _AROUND) & outside)
+        return np.asarray(with_neighbours(self.holding(self._change.gone) & outside) & outside)
 
     def covered(self) -> Bool:
         """Voxels whose dose is carried on: new tissue, and the old skin below it."""
@@ -101,5 +99,5 @@ def _beside(scan: Scan, grid: Grid) -> Bool:
     out = np.zeros(grid.shape, np.bool_)
     for roi in scan.rois:
         if roi.kind in KEPT:
-            out |= ndimage.binary_dilation(rasterise(roi, grid).array, _AROUND)
+            out |= with_neighbours(rasterise(roi, grid).array)
     return out

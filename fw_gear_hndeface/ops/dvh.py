@@ -33,12 +33,12 @@ def region_points(roi: Roi, grid: Grid) -> Float | None:
     if box is None:
         return None
     part = grid.crop(box)
-    index = np.argwhere(rasterise(roi, part).array)
-    if not len(index):
+    cells = np.flatnonzero(rasterise(roi, part).array)
+    if not len(cells):
         return None
-    if len(index) > MOST_POINTS:
-        index = np.random.default_rng(0).choice(index, MOST_POINTS, replace=False, shuffle=False)
-    return part.to_patient(index)
+    if len(cells) > MOST_POINTS:
+        cells = np.random.default_rng(0).choice(cells, MOST_POINTS, replace=False, shuffle=False)
+    return part.to_patient(np.stack(np.unravel_index(cells, part.shape), axis=-1))
 
 
 def dose_numbers(dose: Volume, points: Float) -> DoseNumbers:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from fw_gear_hndeface.model import Bool, Float, Grid
 from fw_gear_hndeface.ops.change import Change
+from fw_gear_hndeface.ops.morphology import with_neighbours
 
 #: Pieces and holes smaller than this are leftovers of the cut, mm2.
 SLIVER_MM2 = 1.0
@@ -23,7 +23,6 @@ SNAP_MM = 1e-6
 SAME_PLANE_MM = 0.1
 #: A contour that strays less than this from the scan's slices, in slices, lies in their planes.
 FLAT_SLICES = 0.1
-_AROUND = np.ones((3, 3), np.bool_)
 
 
 def by_plane(contours: Sequence[Float]) -> list[list[int]]:
@@ -65,13 +64,13 @@ def redrawn(contours: Sequence[Float], change: Change, *, external: bool) -> tup
     room = plane.sample(change.room, index)
     if external:
         near = plane.sample(change.near, index)
-        drawn = ndimage.binary_dilation(plane.covered(old, near), _AROUND, iterations=plane.rim)
+        drawn = _grown(plane.covered(old, near), plane.rim)
         fresh = near & ~room & (drawn | plane.sample(change.came, index))
         outside = shapely.difference(old, plane.cells(near), grid_size=SNAP_MM)
         new = shapely.union(outside, plane.cells(fresh), grid_size=SNAP_MM)
     else:
         new = shapely.difference(old, plane.cells(room), grid_size=SNAP_MM)
-    if shapely.symmetric_difference(old, new, grid_size=SNAP_MM).area < SNAP_MM:
+    if _same_area(old, new):
         return None
     rings = [_keyholed(part, plane.shrink) for part in _polygons(new) if part.area >= SLIVER_MM2 * plane.shrink]
     return plane.lifted(rings, contours)
@@ -144,7 +143,7 @@ class _Plane:
 
     def covered(self, region: shapely.Geometry, where: Bool) -> Bool:
         """The cells of `where`, and those beside them, whose centre lies in the region."""
-        asked = ndimage.binary_dilation(where, _AROUND, iterations=self.rim)
+        asked = _grown(where, self.rim)
         centres = self.flat(self._centres()[asked])
         shapely.prepare(region)
         out = np.zeros(self.shape, np.bool_)
@@ -158,7 +157,8 @@ class _Plane:
         turns = np.diff(padded, axis=1)
         rows, first = np.nonzero(turns == 1)
         stop = np.nonzero(turns == -1)[1]
-        corners = [(rows - 0.5, first - 0.5), (rows - 0.5, stop - 0.5), (rows + 0.5, stop - 0.5), (rows + 0.5, first - 0.5)]
+        top, bottom, first, stop = _stacked(rows, first, stop)
+        corners = [(top - 0.5, first - 0.5), (top - 0.5, stop - 0.5), (bottom + 0.5, stop - 0.5), (bottom + 0.5, first - 0.5)]
         # joined in cells, where halves are exact and no snapping is needed, then carried to mm
         rings = np.stack([np.column_stack(corner) for corner in corners], axis=1)
         joined = shapely.simplify(shapely.union_all(shapely.polygons(rings)), 0.0)
@@ -186,6 +186,31 @@ class _Plane:
     def _centres(self) -> Float:
         cells = np.stack(np.meshgrid(*(np.arange(n) for n in self.shape), indexing="ij"), axis=-1)
         return self._at(cells)
+
+
+def _stacked(
+    rows: NDArray[np.intp], first: NDArray[np.intp], stop: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Runs of cells joined with equal ones in the rows below: top and bottom row, first and last column."""
+    order = np.lexsort((rows, stop, first))
+    rows, first, stop = rows[order], first[order], stop[order]
+    breaks = (np.diff(rows) != 1) | (np.diff(first) != 0) | (np.diff(stop) != 0)
+    begin = np.flatnonzero(np.concatenate([[True], breaks]))[: len(rows)]
+    end = np.flatnonzero(np.concatenate([breaks, [True]]))[: len(rows)]
+    return rows[begin], rows[end], first[begin], stop[begin]
+
+
+def _grown(mask: Bool, cells: int) -> Bool:
+    for _ in range(cells):
+        mask = with_neighbours(mask)
+    return mask
+
+
+def _same_area(one: shapely.Geometry, other: shapely.Geometry) -> bool:
+    """Whether two areas cover the same; different sizes are told without laying one over the other."""
+    if abs(shapely.area(one) - shapely.area(other)) >= SNAP_MM:
+        return False
+    return bool(shapely.area(shapely.symmetric_difference(one, other, grid_size=SNAP_MM)) < SNAP_MM)
 
 
 def _normal(points: Float) -> Float:

@@ -12,7 +12,7 @@ from fw_gear_hndeface.model import Bool, Float, Grid, Mask, Plan, Proposal, Volu
 from fw_gear_hndeface.ops.boxes import Box, points_box
 from fw_gear_hndeface.ops.change import Change
 from fw_gear_hndeface.ops.frame import HeadFrame
-from fw_gear_hndeface.ops.morphology import within_mm
+from fw_gear_hndeface.ops.morphology import set_cells, within_mm
 from fw_gear_hndeface.ops.polygons import rasterise, roi_box
 from fw_gear_hndeface.ops.resample import resample_mask
 from fw_gear_hndeface.ops.scan import KEPT, Scan
@@ -176,7 +176,7 @@ def _column(place: Float, head: HeadFrame) -> NDArray[np.intp]:
 
 def _front(change: Change, head: HeadFrame) -> Float:
     """Head frame y of the new skin for every column and its neighbours; minus infinity where it is not seen from the air."""
-    skin = head.to_frame(change.grid.to_patient(np.argwhere(change.body)))
+    skin = head.to_frame(change.grid.to_patient(set_cells(change.body)))
     low, high = BEFORE_MM[0][[0, 2]] * head.scale, BEFORE_MM[1][[0, 2]] * head.scale
     front = np.full(tuple(np.ceil((high - low) / COLUMN_MM).astype(int) + 1), np.inf)
     column = _column(skin, head)

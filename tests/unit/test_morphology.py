@@ -14,8 +14,11 @@ from fw_gear_hndeface.ops.morphology import (
     dilate,
     distance_mm,
     erode,
+    filled_plane,
     largest_component,
     opened,
+    set_cells,
+    with_neighbours,
     within_mm,
 )
 
@@ -118,3 +121,31 @@ def test_only_parts_on_the_chosen_sides_count(face: int, index: tuple[int, int, 
     assert found[index]
     assert found.sum() == 1
     assert not border_connected(array, tuple(not side for side in sides)).any()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(7,), (6, 9), (5, 8, 7)])
+def test_neighbours_are_those_over_sides_edges_and_corners(shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(4).random(shape) > 0.9
+    assert np.array_equal(with_neighbours(array), ndimage.binary_dilation(array, np.ones((3,) * len(shape))))
+    single = np.zeros((5, 5), np.bool_)
+    single[0, 4] = True
+    assert with_neighbours(single).sum() == 4
+
+
+def test_a_plane_is_filled_where_no_side_leads_out() -> None:
+    plane = np.zeros((9, 9), np.bool_)
+    plane[2:7, 2:7] = True
+    plane[3:6, 3:6] = False
+    plane[8, 7] = plane[7, 8] = True  # what they enclose in the corner leads out over the edge of the plane
+    found = filled_plane(plane)
+    assert found.sum() == 25 + 2
+    assert found[4, 4]
+    assert np.array_equal(found, ndimage.binary_fill_holes(plane))
+    plane[2, 2:7] = False
+    assert not filled_plane(plane)[4, 4]
+    assert filled_plane(np.ones((3, 4), np.bool_)).all()
+
+
+def test_set_cells_come_in_order() -> None:
+    array = np.random.default_rng(5).random((4, 5, 6)) > 0.7
+    assert np.array_equal(set_cells(array), np.argwhere(array))

@@ -14,7 +14,7 @@ from fw_gear_hndeface.casework import Case, Defaced, deface_case, deface_located
 from fw_gear_hndeface.errors import LandmarkError, PrivacyError, ProtectionError, VerificationError
 from fw_gear_hndeface.landmarks import Face
 from fw_gear_hndeface.methods import REGISTRY, Bounds, Scene
-from fw_gear_hndeface.model import Finding, Landmark, Landmarks, Level, Mask, Proposal, Roi, RoiKind, View
+from fw_gear_hndeface.model import Finding, LabelMap, Landmark, Landmarks, Level, Mask, Proposal, Roi, RoiKind, View
 from fw_gear_hndeface.ops.head import HeadScan
 from fw_gear_hndeface.ops.render import Surface
 from fw_gear_hndeface.privacy.check import Assessment
@@ -23,6 +23,7 @@ from fw_gear_hndeface.settings import Settings
 from fw_gear_hndeface.synthetic.head import SyntheticHead
 from tests import phantom as make
 from tests.chain import SEED, drawn, frame_of, no_stage
+from tests.labelled import label_map
 
 NO_SURFACE = Surface(np.zeros((0, 3), dtype=np.float32), np.zeros((0, 3), dtype=np.float32))
 SEEN = Finding(Level.WARNING, "landmarks_disagree", "They do.", "landmarks")
@@ -304,5 +305,24 @@ def test_every_stage_is_told(shares: list[float], monkeypatch: pytest.MonkeyPatc
 
     located_as(found()[1], monkeypatch)
     deface_case(case(), Settings(), 1, stage)
-    assert set(told) == {"locate", "protect", "change", "verify", "privacy", "pictures"}
-    assert told[:2] == ["locate", "protect"]
+    assert set(told) == {"segment", "locate", "protect", "change", "verify", "privacy", "pictures"}
+    assert told[:3] == ["segment", "locate", "protect"]
+
+
+def test_what_networks_make_goes_into_the_case_and_what_they_say_into_the_findings(
+    shares: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, made = label_map(head()), label_map(head(), "totalsegmentator")
+    slow = Finding(Level.WARNING, "network_on_cpu", "slow")
+    seen: list[tuple[LabelMap, ...]] = []
+    monkeypatch.setattr(casework, "network_labels", lambda scan, settings: ((made,), (slow,)))
+
+    def stand_in(case: Case, settings: Settings) -> object:
+        seen.append(case.labels)
+        return found()
+
+    monkeypatch.setattr(casework, "locate", stand_in)
+    done = deface_case(replace(case(), labels=(given,)), Settings(), 1, no_stage)
+    assert seen == [(given, made)]
+    assert done is not None
+    assert done.findings[0] is slow

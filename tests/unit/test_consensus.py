@@ -157,3 +157,40 @@ def test_a_face_beside_the_scan_is_not_in_view() -> None:
     assert face.is_in_view
     away = agree({"geometry": marks("geometry", 7.0, 0.0, (0, 0, 400.0))}, head())
     assert away is None or not away.is_in_view
+
+
+def eyes_at(shift: tuple[float, float, float], source: str = "rtstruct") -> Landmarks:
+    """Outlined eyes beside where the canonical face has them."""
+    return Landmarks({name: Landmark(np.array(CANONICAL_FACE_MM[name]) + np.array(shift), 2.0, source) for name in EYES})
+
+
+def test_eyes_outlined_far_from_a_sure_detection_are_not_used_and_told() -> None:
+    face = face_of(rendered_face=marks("rendered_face", 3.0), rtstruct=eyes_at((0.0, 0.0, -60.0)))
+    assert [finding.code for finding in face.findings] == ["landmarks_disagree"]
+    assert face.landmarks["globe_left"].source == "rendered_face"
+    assert face.sigma_mm > 1.8 * face_of(rendered_face=marks("rendered_face", 3.0)).sigma_mm
+
+
+def test_an_unsure_detection_gives_way_to_what_was_outlined() -> None:
+    outlined = marks("segmentation", 4.0, shift=(0.0, 0.0, -60.0))
+    face = face_of(rendered_face=marks("rendered_face", 6.0), segmentation=outlined)
+    assert [finding.code for finding in face.findings] == ["landmarks_disagree"]
+    assert {mark.source for mark in face.landmarks.values()} == {"segmentation"}
+    alone = agree({"rendered_face": marks("rendered_face", 6.0), "rtstruct": eyes_at((0.0, 0.0, -60.0))}, head())
+    assert alone is None, "two eyes elsewhere are no face, and the chance find is not taken for one"
+
+
+def test_the_surest_outline_counts_and_only_eyes_outrank_what_is_surer() -> None:
+    rough = Landmarks({name: replace(mark, sigma_mm=5.0) for name, mark in marks("segmentation", noise_mm=3.0).items()})
+    face = face_of(rendered_face=marks("rendered_face", 3.0), segmentation=rough, rtstruct=eyes_at((0.0, 3.0, 0.0)))
+    assert face.landmarks["globe_left"].source == "rtstruct"
+    assert face.landmarks["chin"].source == "rendered_face"
+    assert face.findings == ()
+
+
+@pytest.mark.parametrize(("shift", "sure"), [((0.0, 6.0, 4.0), True), ((0.0, 0.0, -60.0), False)])
+def test_outlined_eyes_that_agree_with_the_profile_make_it_sure(shift: tuple[float, float, float], sure: bool) -> None:
+    face = agree({"geometry": marks("geometry", 7.0, 0.0), "rtstruct": eyes_at(shift)}, head())
+    assert face is not None
+    assert face.is_whole
+    assert (face.sigma_mm < 12.0) is sure

@@ -38,7 +38,7 @@ def missing(tasks: Sequence[str] = USUAL_TASKS) -> str | None:
         if any(not (_weights() / folder).is_dir() for folder in _folders(task)):
             return (
                 f"TotalSegmentator's weights of task {task} are not here. Where there is a network run "
-                f"`totalseg_download_weights -t {task}` and `-t total_fastest`, and name their folder in TOTALSEG_WEIGHTS_PATH "
+                f"`totalseg_download_weights -t {task}` and `-t total_fast`, and name their folder in TOTALSEG_WEIGHTS_PATH "
                 "or its home in TOTALSEG_HOME_DIR."
             )
     return None

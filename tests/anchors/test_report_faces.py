@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import html.parser
 import io
 from functools import cache
 from pathlib import Path
 
+import nibabel
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from fw_gear_hndeface.casework import Case, deface_case
-from fw_gear_hndeface.model import Result, RoiKind, Verdict
+from fw_gear_hndeface.model import Grid, Mask, Result, RoiKind, Verdict, Volume
 from fw_gear_hndeface.privacy.check import gallery, likenesses
 from fw_gear_hndeface.privacy.recognise import find_face
 from fw_gear_hndeface.privacy.views import face_surface
 from fw_gear_hndeface.report import write_report
-from fw_gear_hndeface.report.exhibit import Exhibit
+from fw_gear_hndeface.report.exhibit import Exhibit, Shown
+from fw_gear_hndeface.report.scene import scene_of
 from fw_gear_hndeface.settings import Settings
 from tests import phantom as make
 from tests.chain import SEED, drawn, frame_of, no_stage
@@ -95,6 +98,38 @@ def test_no_picture_of_a_report_is_nearer_to_the_original_than_strangers_are(tmp
     allowed = nearest_stranger()
     near = {name: distance(picture) for name, picture in pictures.items()}
     assert {name: far for name, far in near.items() if far < allowed} == {}
+
+
+def rebuilt(data: bytes) -> Volume:
+    """The interactive view's scan as whoever unpacks the page gets it, LPS."""
+    image = nibabel.Nifti1Image.from_bytes(gzip.decompress(data))
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
+    affine[:, [0, 2]] = affine[:, [2, 0]]
+    array = np.ascontiguousarray(np.asarray(image.dataobj).T)
+    return Volume(Grid((array.shape[0], array.shape[1], array.shape[2]), affine), array)
+
+
+def test_the_interactive_views_scan_is_no_nearer_to_the_original_than_strangers_are() -> None:
+    scene = exhibit(before=False).scene
+    assert scene is not None
+    scan = rebuilt(scene.scan)
+    everything = Mask(scan.grid, np.ones(scan.grid.shape, np.bool_), "all")
+    surface = face_surface(scan, [everything], frame_of(make.phantom(SEED, plain=True)), -300.0)
+    looks = [face for _, face in likenesses(surface) if face is not None]
+    far = [float(np.linalg.norm(original() - face.embedding, axis=1).min()) for face in looks]
+    assert all(one >= nearest_stranger() for one in far), far
+
+
+def test_the_look_at_the_interactive_view_would_see_the_original() -> None:
+    head = make.phantom(SEED, plain=True)
+    nothing = np.zeros(head.volume.grid.shape, np.bool_)
+    nothing[-1, -1, -1] = True
+    shown = Shown(head.volume, Mask(head.volume.grid, nothing, "change"), (), frame_of(head))
+    scan = rebuilt(scene_of(shown).scan)
+    everything = Mask(scan.grid, np.ones(scan.grid.shape, np.bool_), "all")
+    surface = face_surface(scan, [everything], frame_of(head), -300.0)
+    looks = [face for _, face in likenesses(surface) if face is not None]
+    assert min(float(np.linalg.norm(original() - face.embedding, axis=1).min()) for face in looks) < nearest_stranger()
 
 
 def test_the_look_itself_would_see_the_original(tmp_path: Path) -> None:

@@ -176,6 +176,9 @@ def test_the_scene_holds_the_head_in_its_place() -> None:
     ras = nibabel.affines.apply_affine(image.affine, np.argwhere(array == 1500)).mean(axis=0)
     assert ras == pytest.approx([-40.0, -30.0, -20.0], abs=1.5)
     assert np.allclose(np.linalg.norm(image.affine[:3, :3], axis=0), 2.5)
+    assert {bytes(image.header[name].tobytes()).strip(b"\0") for name in ("descrip", "aux_file", "db_name", "intent_name")} == {
+        b""
+    }
     assert scene == scene_of(shown(scan=head((40.0, 30.0, -20.0)))), "the same bytes again"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import uuid
+from asyncio import CancelledError
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 
 import dask
 from dask.system import CPU_COUNT
-from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+from distributed import Client, Future, KilledWorker, LocalCluster, wait
 from distributed.system import MEMORY_LIMIT
 
 from fw_gear_hndeface.batch.ledger import Entry
@@ -28,6 +29,11 @@ SHARE = 0.9
 LOST_WORKERS = 2
 #: Seconds in which a scheduler must answer.
 ANSWER_S = 30
+#: Seconds without any news after which we look whether workers are missing.
+LOOK_S = 10
+#: How often the workers of this machine are started anew when one of them is lost in starting.
+STARTS = 3
+_NO_SCHEDULER = "The scheduler is gone. Start again: what is done stays done."
 #: The memory limit of a study comes first; the nanny's, this much higher, catches what goes around it.
 _NANNY_MEMORY = 1.15
 
@@ -64,11 +70,16 @@ def size_of(workers: int | None, memory_mb: int | None, *, cores: int = CPU_COUN
 
 @dataclass(frozen=True)
 class Crew:
-    """Connected workers; `dashboard` is a link or ''."""
+    """Connected workers; `dashboard` is a link or ''. `cluster` is None where the workers are somebody else's."""
 
     client: Client
-    is_local: bool
     dashboard: str
+    cluster: LocalCluster | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the workers are this machine's."""
+        return self.cluster is not None
 
     def outcomes(self, tasks: Iterable[Task]) -> Iterator[Entry]:
         """The end of every study, as they come. A study whose workers are lost again and again has failed.
@@ -78,14 +89,23 @@ class Crew:
         HndefaceError
             The scheduler is gone.
         """
-        waiting, run, busy = iter(tasks), uuid.uuid4().hex[:8], as_completed(loop=self.client.loop)
-        told: dict[str, Task] = {}
-        self._fill(busy, waiting, told, run)
-        for future in busy:
-            yield self._outcome(future, told.pop(future.key))
-            self._fill(busy, waiting, told, run)
+        waiting, run = iter(tasks), uuid.uuid4().hex[:8]
+        told: dict[Future[Any], Task] = {}
+        self._fill(told, waiting, run)
+        while told:
+            try:
+                with self.client.as_current():
+                    done = wait(list(told), timeout=LOOK_S, return_when="FIRST_COMPLETED").done
+            except TimeoutError:
+                self._rehire()
+                done = set()
+            except CancelledError as error:
+                raise HndefaceError(_NO_SCHEDULER) from error
+            for future in done:
+                yield self._outcome(future, told.pop(future))
+            self._fill(told, waiting, run)
 
-    def _fill(self, busy: as_completed, waiting: Iterator[Task], told: dict[str, Task], run: str) -> None:
+    def _fill(self, told: dict[Future[Any], Task], waiting: Iterator[Task], run: str) -> None:
         """Keep as many studies under way as there are hands: whatever waits at a worker that is lost is blamed for it, too."""
         hands = sum(self.client.nthreads().values())
         most = max(hands, 1) if self.is_local else 2 * hands + 8
@@ -93,9 +113,12 @@ class Crew:
             task = next(waiting, None)
             if task is None:
                 return
-            key = f"hndeface-{task.study.stem}-{run}"
-            told[key] = task
-            busy.add(self.client.submit(work_off, task, key=key, pure=False))
+            told[self.client.submit(work_off, task, key=f"hndeface-{task.study.stem}-{run}", pure=False)] = task
+
+    def _rehire(self) -> None:
+        """A worker that is lost while it starts is given up by dask; asked for the same number again, it starts another."""
+        if self.cluster is not None:
+            self.cluster.scale(len(self.cluster.worker_spec))
 
     def _outcome(self, future: Future[Any], task: Task) -> Entry:
         status = future.status
@@ -108,7 +131,7 @@ class Crew:
         elif error is not None:
             text = f"The worker could not be told what to do ({type(error).__name__}). Is the same software on all workers?"
         else:
-            raise HndefaceError("The scheduler is gone. Start again: what is done stays done.")
+            raise HndefaceError(_NO_SCHEDULER)
         return Entry(task.study.stem, task.study.quick, task.rules, "", FAILED, 1, text)
 
 
@@ -126,14 +149,14 @@ def hire(scheduler: str | None, size: Size) -> Iterator[Crew]:
     with dask.config.set(_CONFIG):
         if scheduler is not None:
             with _given(scheduler) as client:
-                yield Crew(client, False, client.dashboard_link or "")
+                yield Crew(client, client.dashboard_link or "")
             return
         with (
             tempfile.TemporaryDirectory(prefix="hndeface-") as scratch,
             _local(size, scratch) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
-            yield Crew(client, True, client.dashboard_link or "")
+            yield Crew(client, client.dashboard_link or "", cluster)
 
 
 def _given(address: str) -> Client:
@@ -146,15 +169,22 @@ def _given(address: str) -> Client:
 
 def _local(size: Size, scratch: str) -> LocalCluster:
     """One process and one thread per worker, on the loopback only, with keys of its own for TLS."""
-    return LocalCluster(
-        n_workers=size.workers,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        security=True,
-        protocol="tls",
-        dashboard_address="127.0.0.1:0",
-        memory_limit=int(size.memory_mb * MB * _NANNY_MEMORY),
-        local_directory=scratch,
-        silence_logs=logging.CRITICAL,
-    )
+    for start in range(1, STARTS + 1):
+        try:
+            return LocalCluster(
+                n_workers=size.workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                security=True,
+                protocol="tls",
+                dashboard_address="127.0.0.1:0",
+                memory_limit=int(size.memory_mb * MB * _NANNY_MEMORY),
+                local_directory=scratch,
+                silence_logs=logging.CRITICAL,
+            )
+        except (RuntimeError, OSError) as error:
+            if start == STARTS:
+                text = f"The workers cannot be started ({type(error).__name__}). Try fewer (-j), and look at the memory."
+                raise HndefaceError(text) from error
+    raise ValueError("no start was tried")

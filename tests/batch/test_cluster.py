@@ -8,15 +8,17 @@ import sys
 import time
 from pathlib import Path
 
+import dask
 import psutil
 import pytest
 from distributed import LocalCluster
 
+from fw_gear_hndeface.batch import cluster
 from fw_gear_hndeface.batch.drive import run_batch
 from fw_gear_hndeface.batch.ledger import peek
 from fw_gear_hndeface.batch.summary import counts_of
 from fw_gear_hndeface.batch.work import HIDDEN
-from fw_gear_hndeface.errors import SettingsError
+from fw_gear_hndeface.errors import HndefaceError, SettingsError
 from tests.batch import cohort
 from tests.e2e import studies
 
@@ -73,6 +75,40 @@ def test_workers_and_a_driver_that_are_killed_cost_nothing_but_time(tmp_path: Pa
         assert secret not in said
 
 
+def test_workers_that_are_killed_while_they_start_are_started_again(tmp_path: Path) -> None:
+    root, dest = cohort.write_studies(tmp_path / "in", 2), tmp_path / "out"
+    driver = start(root, dest, "-j", "1")
+    for _ in range(2):
+        wait_for(lambda: driver.poll() is not None or workers_of(driver.pid))
+        for worker in workers_of(driver.pid):
+            worker.kill()
+            worker.wait()
+    said, _ = driver.communicate(timeout=120)
+    assert driver.returncode == 0, said
+    assert ends(dest) == {"no_face": 2}
+
+
+def test_workers_that_never_start_are_an_error_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr(cluster, "LocalCluster", fail)
+    root = cohort.write_studies(tmp_path / "in", 1)
+    with pytest.raises(HndefaceError, match="workers cannot be started"):
+        run_batch(cohort.job(root, tmp_path / "out"), lambda _: None)
+
+
+def test_a_worker_that_is_missing_for_good_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "LOOK_S", 1)
+    studies_found = cohort.search(cohort.write_studies(tmp_path / "in", 1), tmp_path / "out").studies
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}), cluster.hire(None, cluster.Size(1, 2000)) as crew:
+        assert crew.cluster is not None
+        (nanny,) = crew.cluster.workers.values()
+        crew.cluster.sync(nanny.close)
+        told = cohort.task(studies_found[0], tmp_path / "out")
+        assert [entry.verdict for entry in crew.outcomes([told])] == ["no_face"]
+
+
 def test_a_stopped_driver_takes_its_workers_along(tmp_path: Path) -> None:
     root, dest = cohort.write_studies(tmp_path / "in", COUNT), tmp_path / "out"
     driver = start(root, dest, "-j", "1")
@@ -97,8 +133,6 @@ def test_workers_of_a_given_scheduler_do_the_work(tmp_path: Path) -> None:
 
 
 def test_a_scheduler_that_does_not_answer_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fw_gear_hndeface.batch import cluster
-
     monkeypatch.setattr(cluster, "ANSWER_S", 1)
     root = cohort.write_studies(tmp_path / "in", 1)
     with pytest.raises(SettingsError, match="--scheduler: nothing answers"):

@@ -77,7 +77,8 @@ def test_a_head_on_a_thousand_slices_of_body_is_defaced_within_its_memory(tmp_pa
     head = make.phantom(4, plain=True).volume
     shape = (SLICES, 256, 256)
     array = np.full(shape, -1000, np.int16)
-    (slices, rows, columns), below = head.array.shape, SLICES - head.array.shape[0]
+    _, rows, columns = head.array.shape
+    below = SLICES - head.array.shape[0]
     array[below:, 60 : 60 + rows, 68 : 68 + columns] = head.array
     noise = np.random.default_rng(1).normal(0, 8, (below, rows, columns)).astype(np.int16)
     array[:below, 60 : 60 + rows, 68 : 68 + columns] = head.array[0] + noise

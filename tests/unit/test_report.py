@@ -333,6 +333,12 @@ def test_doses_stand_beside_their_structures_and_differences_show() -> None:
     assert "before → after" not in page(result())
 
 
+def test_a_page_about_several_scans_says_whose_pictures_it_shows() -> None:
+    two = [{"modality": "CT", "fate": "defaced"}, {"modality": "CT", "fate": "defaced"}]
+    assert "of the first defaced CT" in page(result(objects=two))
+    assert "of the first defaced CT" not in page(result())
+
+
 def test_the_page_is_ready_for_phones_dark_rooms_and_paper() -> None:
     text = page(result())
     for words in ('name="viewport"', "prefers-color-scheme: dark", "@media print", '<html lang="en">', "<main>"):

@@ -49,7 +49,7 @@ def _picks(near: Near, rng: np.random.Generator) -> Single:
 
 METHOD = Method(
     name="carve",
-    reference="comparison only: constant-depth carving; with fill=face face_deid_ct as published (Kitamura, after Collins 2020)",
+    reference="comparison only: constant depth; with fill=face face_deid_ct as published (Kitamura, after Collins 2020)",
     removes="13 mm under the skin of the whole face, stopped at bone",
     leaks="the old relief one step deeper: the face is recognised as it is; with fill=face after its noise is taken off",
     licence="own code, Apache-2.0; the published code is MIT",

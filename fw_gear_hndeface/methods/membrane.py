@@ -60,9 +60,9 @@ class Face:
     obstacle: Map
 
 
-def propose(scene: Scene) -> Proposal:
+def propose(scene: Scene, shape: Shape | None = None) -> Proposal:
     """The change that gives the scene's face a new surface."""
-    shape = Shape()
+    shape = shape or Shape()
     face = read_face(scene, shape)
     core, hull = zones(face.rays, scene, shape)
     new = new_surface(face, hull, scene, shape)

@@ -118,8 +118,9 @@ def _by_folder(paths: Iterable[Path]) -> Iterator[tuple[Path, list[Path]]]:
 
 
 def _sort_folder(group: list[Path], heap: _Heap, limits: Limits, on_file: Callable[[], None]) -> None:
-    here: set[str] = set()
+    here: dict[FileKind, set[str]] = {kind: set() for kind in FileKind}
     strays: list[Path] = []
+    labels: list[Path] = []
     for path in group:
         on_file()
         try:
@@ -129,16 +130,24 @@ def _sort_folder(group: list[Path], heap: _Heap, limits: Limits, on_file: Callab
             continue
         if identity.study is not None:
             heap.by_study.setdefault(identity.study, []).append(path)
-            if identity.kind is FileKind.DICOM:
-                here.add(identity.study)
+            here[identity.kind].add(identity.study)
         elif identity.kind is FileKind.ARCHIVE:
             heap.alone.append(path)
-        elif identity.kind is FileKind.DICOM:
-            strays.append(path)
-        else:
+        elif identity.kind is FileKind.OTHER:
             heap.others += 1
-    home = heap.by_study[next(iter(here))] if len(here) == 1 else heap.alone
-    home += strays
+        else:
+            (labels if identity.kind is FileKind.LABELS else strays).append(path)
+    _only(here[FileKind.DICOM], heap, heap.alone).extend(strays)
+    home = _only(here[FileKind.DICOM] | here[FileKind.ARCHIVE], heap, [])
+    maps = any(path.name.lower().endswith((".nii", ".nii.gz")) for path in labels)
+    taken = labels if home and maps else []
+    home += taken
+    heap.others += len(labels) - len(taken)
+
+
+def _only(studies: set[str], heap: _Heap, otherwise: list[Path]) -> list[Path]:
+    """The files of the study when there is just one."""
+    return heap.by_study[next(iter(studies))] if len(studies) == 1 else otherwise
 
 
 def _found(identity: str, files: list[Path], key: bytes) -> Found:

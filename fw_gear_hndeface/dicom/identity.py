@@ -24,6 +24,10 @@ HEAD_BYTES = 65_536
 FIRST_FILES = 20
 #: What a damaged archive raises, whoever opens it.
 _BROKEN: tuple[type[Exception], ...] = (InputError, tarfile.TarError, lzma.LZMAError, *DAMAGE)
+#: Names of label maps and of what names their labels: part of a study, without a word of it in them.
+_LABEL_NAMES = (".nii", ".nii.gz", ".json")
+#: Files that call themselves archives or DICOM are not passed over, whatever is in them.
+_OUR_NAMES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".dcm", ".ima", ".dicom")
 _DIRECTORY = "1.2.840.10008.1.3.10"
 
 
@@ -32,6 +36,7 @@ class FileKind(StrEnum):
 
     ARCHIVE = "archive"
     DICOM = "dicom"
+    LABELS = "labels"
     OTHER = "other"
 
 
@@ -53,6 +58,9 @@ def identify(path: Path, limits: Limits) -> Identity:
     """
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
+    name = path.name.lower()
+    if name.endswith(_LABEL_NAMES):
+        return Identity(FileKind.LABELS, None)
     try:
         kind = container_kind(head[:SNIFF_BYTES], path.name, "file")
     except InputError:  # an archive of a kind that cannot be read: whoever tries says so
@@ -60,7 +68,7 @@ def identify(path: Path, limits: Limits) -> Identity:
     if kind is not None:
         return Identity(FileKind.ARCHIVE, _first_study(path, kind, limits))
     if not looks_like_dicom(head):
-        return Identity(FileKind.OTHER, None)
+        return Identity(FileKind.ARCHIVE if name.endswith(_OUR_NAMES) else FileKind.OTHER, None)
     study, is_object = _study_of(head)
     return Identity(FileKind.DICOM if is_object else FileKind.OTHER, study)
 

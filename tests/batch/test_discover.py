@@ -156,3 +156,33 @@ def test_no_source_is_an_error_without_a_path(tmp_path: Path) -> None:
 def test_a_damaged_stream_is_a_study_of_its_own(tmp_path: Path, data: bytes) -> None:
     cohort.write_files(tmp_path / "in", {"x.tgz": data})
     assert len(cohort.search(tmp_path / "in", tmp_path / "out").studies) == 1
+
+
+def test_a_label_map_goes_with_the_only_study_of_its_folder(tmp_path: Path) -> None:
+    one = tmp_path / "in" / "one"
+    studies.write_zip(one / "ct.zip", cohort.members(1))
+    cohort.write_files(one, {"labels.nii.gz": b"\x1f\x8b...", "labels.json": b"{}"})
+    two = tmp_path / "in" / "two"
+    for number in (2, 3):
+        studies.write_zip(two / f"{number}.zip", cohort.members(number))
+    cohort.write_files(two, {"labels.nii.gz": b"\x1f\x8b..."})
+    cohort.write_files(tmp_path / "in" / "three", {"settings.json": b"{}"})
+    found = cohort.search(tmp_path / "in", tmp_path / "out")
+    assert sorted(len(study.paths) for study in found.studies) == [1, 1, 3]
+    assert found.others == 2
+
+
+def test_json_files_without_a_label_map_are_no_part_of_a_study(tmp_path: Path) -> None:
+    studies.write_zip(tmp_path / "in" / "ct.zip", cohort.members(1))
+    cohort.write_files(tmp_path / "in", {"notes.json": b"{}"})
+    found = cohort.search(tmp_path / "in", tmp_path / "out")
+    assert [len(study.paths) for study in found.studies] == [1]
+    assert found.others == 1
+
+
+@pytest.mark.parametrize("name", ["a.zip", "b.DCM", "c.tar.gz"])
+def test_a_file_that_only_calls_itself_an_archive_or_dicom_is_not_passed_over(tmp_path: Path, name: str) -> None:
+    cohort.write_files(tmp_path / "in", {name: b"nothing of the kind"})
+    found = cohort.search(tmp_path / "in", tmp_path / "out")
+    assert len(found.studies) == 1
+    assert found.others == 0

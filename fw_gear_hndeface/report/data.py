@@ -7,8 +7,10 @@ import importlib.resources
 import json
 import math
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -62,12 +64,17 @@ def report_data(result: Result, settings: Settings, exhibit: Exhibit = _NOTHING)
 def told_settings(settings: Settings) -> dict[str, Any]:
     """Settings by name; what would undo the defacing if it were known is not told.
 
-    Whoever knows the seed can compute the random part of the new surface and take it away.
+    Whoever knows the seed can compute the random part of the new surface and take it away. Of a path only the last part is
+    told: folders are named after people and projects.
     """
-    told = asdict(settings)
+    told = {name: _last_part(value) if isinstance(value, str) else value for name, value in asdict(settings).items()}
     for name in SECRET:
         told[name] = "given, not told" if told[name] else "drawn for this run"
     return told
+
+
+def _last_part(text: str) -> str:
+    return PureWindowsPath(text).name or text if re.search(r"[/\\]", text) else text
 
 
 def plain(value: Any) -> Any:

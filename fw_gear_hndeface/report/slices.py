@@ -121,7 +121,9 @@ def _in_region(shown: Shown, grid: Grid) -> Bool:
 
 def _lines(mask: Bool) -> list[Float]:
     """Outlines of a mask as (N, 2) rows and columns; what touches the picture's edge stays open there."""
-    return [np.asarray(line) for line in find_contours(mask.astype(np.float32), 0.5)]
+    framed = np.pad(mask.astype(np.float32), 1, mode="edge")  # a contour needs two rows and columns
+    most = np.array(mask.shape) - 1.0
+    return [np.clip(np.asarray(line) - 1.0, 0.0, most) for line in find_contours(framed, 0.5)]
 
 
 def _audible(line: Float, silent: Bool) -> list[Float]:

@@ -297,6 +297,13 @@ def test_the_seed_is_not_told() -> None:
     assert "424242" not in page(result()) + json.dumps(report_data(result(), Settings(seed=424242)))
 
 
+@pytest.mark.parametrize("path", ["/data/DOE_JANE/models/faces", "C:\\DOE_JANE\\models\\faces", "faces"])
+def test_of_a_path_only_the_last_part_is_told(path: str) -> None:
+    told = report_data(result(), Settings(nnunet_model=path))["settings"]
+    assert told["nnunet_model"] == "faces"
+    assert told["fill"] == "auto"
+
+
 def test_every_setting_that_sounds_secret_is_kept_back() -> None:
     sounds = re.compile(r"seed|key|secret|password|token")
     assert {spec.name for spec in dataclasses.fields(Settings) if sounds.search(spec.name)} == set(SECRET)

@@ -144,6 +144,16 @@ def test_lines_end_before_the_change() -> None:
     assert any(not np.array_equal(plain[name], lined[name]) for name in plain), "the rest of the organ is outlined"
 
 
+def test_a_scan_of_one_slice_is_drawn_too() -> None:
+    at = slice(45, 46), slice(None), slice(None)
+    scan, change = head().crop(at), changed()
+    thin = Shown(scan, Mask(scan.grid, change.array[at], "change"), (tube("Brain", RoiKind.ORGAN, (0.0, 30.0)),), shown().frame)
+    pictures = drawn(thin)
+    assert pictures["axial-middle"].shape[0] > 200
+    assert pictures["sagittal-middle"].shape[0] == ZOOM
+    assert len(scene_of(thin).structures) == 1
+
+
 def test_the_shape_of_the_change_is_not_drawn() -> None:
     full = changed()
     hollow = full.array.copy()

@@ -34,7 +34,8 @@ from fw_gear_hndeface.model import Mask, Proposal
 from fw_gear_hndeface.settings import Settings
 from fw_gear_hndeface.synthetic.head import make_head
 from fw_gear_hndeface.verify import roi_costs, verify
-from tests.dicom import build, test_syntaxes
+from tests import labelled
+from tests.dicom import build, family, test_syntaxes
 from tests.fuzz.mutate import archive, damaged, misdescribed
 from tests.unit.test_pipeline import face, good
 
@@ -58,6 +59,37 @@ def studies() -> tuple[Members, ...]:
             with zipfile.ZipFile(path) as made:
                 out.append({name: made.read(name) for name in made.namelist()})
     return tuple(out)
+
+
+@cache
+def relatives() -> Members:
+    """A sound study of CT, structure set, dose, localizer, plan, PET, MR in another frame, and two registrations."""
+    head = make_head(11, shape=(6, 24, 20), spacing_mm=(40.0, 10.0, 11.0))
+    with tempfile.TemporaryDirectory() as folder:
+        made = family.Family.of(head, Path(folder), localizer=True)
+    (dose,) = made.by_modality("RTDOSE")
+    family.add_plan(made, str(dose.ReferencedRTPlanSequence[0].ReferencedSOPInstanceUID))
+    shape, turn = (4, 14, 12), family.rigid(9.0, (4.0, -5.0, 6.0), head.landmarks["nasion"].point)
+    middle = head.landmarks["nasion"].point
+    lattice = family.lattice(shape, 15.0, np.fliplr(np.eye(3)), middle)
+    values = np.random.default_rng(4).uniform(0, 900, shape)
+    made.add_images(family.PET, 21, values, lattice, slopes=[0.9] * shape[0])
+    made.add_images(family.MR, 22, values, turn @ lattice, slopes=[1.0] * shape[0], frame=family.OTHER_FRAME)
+    family.add_registration(made, np.linalg.inv(turn))
+    family.add_deformable(made, lattice, np.zeros((*shape, 3)), frame="1.2.826.0.1.99.7")
+    masks = {name: mask.array for name, mask in list(head.structures.items())[:3]}
+    made.members["SEG/1"] = labelled.segmentation(masks, head.volume.grid, frame=made.frame)
+    return dict(made.members)
+
+
+def companions(random: Random, work: Path) -> None:
+    """A whole run on a study whose other objects are hostile: structures, dose, plan, registrations, PET, MR."""
+    study = dict(relatives())
+    others = [name for name in study if not name.startswith("CT/CT")]
+    for name in random.sample(others, random.choice((1, 1, 2, 4))):
+        change = misdescribed if random.random() < 0.8 else damaged
+        study[name] = change(random, study[name])
+    _run_whole(_zipped(study, work), work, Settings(seed=3, other_frames=random.choice(("drop", "register"))))
 
 
 def containers(random: Random, work: Path) -> None:
@@ -151,10 +183,13 @@ def volumes(random: Random, work: Path) -> None:
 
 def whole(random: Random, work: Path) -> None:
     """A whole run on a study with hostile files: only the search for a face is stood in for."""
-    path = _spoilt_study(random, work)
+    _run_whole(_spoilt_study(random, work), work, SETTINGS)
+
+
+def _run_whole(path: Path, work: Path, settings: Settings) -> None:
     (work / "made").mkdir(exist_ok=True)
     with mock.patch.object(pipeline, "deface_case", _change_a_box):
-        staged = pipeline.deface([path], work / "made", "out", SETTINGS, key=b"k" * 16, on_progress=lambda *_: None)
+        staged = pipeline.deface([path], work / "made", "out", settings, key=b"k" * 16, on_progress=lambda *_: None)
     images = [file for file in staged.files if file.name.endswith(".zip")]
     assert bool(images) == (staged.result.verdict in ("defaced", "partial")), "an image without a verdict, or the other way"
     for file in images:
@@ -167,6 +202,10 @@ def _spoilt_study(random: Random, work: Path) -> Path:
     for name in random.sample(list(study), random.choice((1, 1, 2))):
         change = misdescribed if random.random() < 0.8 else damaged
         study[name] = change(random, study[name])
+    return _zipped(study, work)
+
+
+def _zipped(study: Members, work: Path) -> Path:
     path = work / "study.zip"
     with zipfile.ZipFile(path, "w") as out:
         for name, data in study.items():
@@ -186,7 +225,14 @@ def _change_a_box(case: Case, settings: Settings, seed: int, stage: object) -> D
     return Defaced(face(), plan, cost, roi_costs(case.scan, after, case.rois), good(), 1.0, {}, ())
 
 
-TARGETS: dict[str, Target] = {one.__name__: one for one in (containers, headers, pixels, labels, volumes, whole)}
+TARGETS: dict[str, Target] = {one.__name__: one for one in (containers, headers, pixels, labels, volumes, whole, companions)}
+
+
+def warm_up() -> None:
+    """Make all sound studies, which writes files for a moment."""
+    studies()
+    relatives()
+    label_map()
 
 
 def attack(name: str, seed: str, work: Path) -> str:

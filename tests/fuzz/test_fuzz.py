@@ -16,7 +16,7 @@ from tests.fuzz.targets import TARGETS, attack, read_file, studies
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 #: Inputs of each target in the quick suite.
-COUNTS = {"containers": 120, "headers": 120, "pixels": 100, "labels": 100, "volumes": 25, "whole": 12}
+COUNTS = {"containers": 120, "headers": 120, "pixels": 100, "labels": 100, "volumes": 25, "whole": 12, "companions": 12}
 HANG_S = 5.0
 
 

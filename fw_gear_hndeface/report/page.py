@@ -16,7 +16,17 @@ from fw_gear_hndeface.report.exhibit import Exhibit
 from fw_gear_hndeface.report.slices import COLOURS
 from fw_gear_hndeface.report.template import page_of
 from fw_gear_hndeface.report.viewer import Viewer
-from fw_gear_hndeface.report.words import SOURCES, amount, dose_words, facts, finding_title, headline, reason, sight_words
+from fw_gear_hndeface.report.words import (
+    SOURCES,
+    amount,
+    dose_words,
+    facts,
+    finding_title,
+    headline,
+    reason,
+    sight_words,
+    warning_titles,
+)
 
 #: Kinds of regions that are the skin itself or no part of the patient: nobody expects them to stay.
 SURFACES = ("external", "support", "other")
@@ -67,6 +77,7 @@ def render_page(data: Mapping[str, Any], material: Material, viewer: Viewer | No
         headline=verdict,
         advice=advice,
         reason=reason(data),
+        warnings=warning_titles(data),
         numbers=six_numbers(data),
         findings=sorted(data["findings"], key=lambda finding: _ORDER.index(finding["level"])),
         finding_title=finding_title,

@@ -87,6 +87,12 @@ def finding_title(code: str) -> str:
     return FINDING_TITLES.get(code, code.replace("_", " ").capitalize())
 
 
+def warning_titles(data: Mapping[str, Any]) -> list[str]:
+    """What the warnings of a record are about, each once, as parts of a sentence."""
+    titles = [finding_title(finding["code"]) for finding in data["findings"] if finding["level"] == "warning"]
+    return [title[:1].lower() + title[1:] for title in dict.fromkeys(titles)]
+
+
 def landmark_source(data: Mapping[str, Any]) -> str:
     """The source most landmarks came from; empty where there are none."""
     counts = Counter(mark["source"] for mark in data["landmarks"].values())

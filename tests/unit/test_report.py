@@ -290,6 +290,15 @@ def test_a_refusal_says_why_on_the_first_screen() -> None:
     assert text.index("no face was found in 60 slices") < text.index("</header>")
 
 
+def test_warnings_are_named_on_the_first_screen_each_once() -> None:
+    warnings = [Finding(Level.WARNING, "left_out", f"PT series {n} was left out.") for n in (4, 5)]
+    other = Finding(Level.WARNING, "frame_mismatch", "RTSTRUCT series 1 protects nothing.")
+    text = page(result(findings=(*warnings, other)))
+    first = text[: text.index("</header>")]
+    assert ": something was left out; a structure set belongs to another scan." in first
+    assert "Mind" not in page(result(findings=()))
+
+
 def test_the_seed_is_not_told() -> None:
     told = report_data(result(), Settings(seed=424242))["settings"]
     assert told["seed"] == "given, not told"

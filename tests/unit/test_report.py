@@ -149,7 +149,8 @@ class Seen(html.parser.HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+        found = [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+        self.addresses += [address for address in found if not address.startswith("#")]  # those stay in the page
 
 
 def picture(name: str = "turntable+0", group: str = "turntable", shape: tuple[int, ...] = (4, 5)) -> Picture:

@@ -294,3 +294,28 @@ def test_workers_fit_the_cores_and_the_memory(
 ) -> None:
     size = cluster.size_of(workers, memory, cores=cores, machine=machine)
     assert (size.workers, size.memory_mb) == expected
+
+
+def test_the_page_shows_each_defaced_study_with_its_picture(job: Job, said: list[str], tmp_path: Path, crew: Crew) -> None:
+    from PIL import Image
+
+    qa = {
+        "verdict": "defaced", "method": "membrane", "rois": [], "privacy": {"stranger_share": 0.4}, "findings": [],
+        "removed_ml": 1.5, "added_ml": 2.5, "retextured_ml": 3.5, "seconds": {"total": 9.0}, "landmarks": {},
+    }  # fmt: skip
+
+    def with_picture(told: Task) -> Entry:
+        entry = work_off(told)
+        folder = job.dest / entry.stem
+        (folder / f"{entry.stem}_hndeface.qa.json").write_text(json.dumps(qa))
+        Image.new("L", (40, 30)).save(folder / f"{entry.stem}_hndeface.qa.png")
+        names = [*(output.name for output in entry.outputs), f"{entry.stem}_hndeface.qa.png"]
+        return replace(entry, outputs=tuple(work._output(folder / name) for name in names))
+
+    crew.does = with_picture
+    run_batch(job, said.append)
+    page = (job.dest / "cohort.html").read_text()
+    assert page.count("data:image/png;base64,") == 4
+    assert all(task.study.stem in page for task in crew.tasks)
+    with (job.dest / "cohort.csv").open() as stream:
+        assert [row["removed_ml"] for row in csv.DictReader(stream)] == ["1.5"] * 4

@@ -106,6 +106,8 @@ class _Work:
     stamp: Stamp
     out: Carried
     reasons: dict[int, str] = field(default_factory=dict)
+    #: Frames of reference that structure sets are drawn in, by their UID and label: reading them takes long.
+    drawn: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
     def plan_images(self, images: dict[int, Series], seed: int) -> dict[int, FollowedImages]:
         """Plans for the images that can follow; why the others cannot goes to `reasons`."""
@@ -124,11 +126,12 @@ class _Work:
         while True:
             self.out.output = self._output([*rest.values(), *images])
             stamp = replace(self.stamp, output=self.out.output)
+            scans = {frame: found for frame, found in self.frames.scans.items() if frame in self.out.output.frames}
             made, failed = {}, {}
             for n, series in sorted(rest.items(), key=lambda pair: list(MAKERS).index(pair[1].kind)):
                 try:
                     self._require_frame(series)
-                    made[n] = MAKERS[series.kind](series, self.frames.scans, stamp)
+                    made[n] = MAKERS[series.kind](series, scans, stamp)
                 except InputError as error:
                     failed[n] = str(error)
             if not failed:
@@ -140,11 +143,23 @@ class _Work:
         """Raise `InputError` for what lies in a frame of reference that no defaced CT is seen from."""
         if series.kind not in PLACED:
             return
-        frames = {drawn.frame for drawn in read_rois(series)} if series.kind is SeriesKind.RTSTRUCT else {series.frame}
-        if not frames & set(self.frames.scans):
+        frames = self._frames_of(series)
+        if frames and not frames & set(self.frames.scans):
             told = [self.frames.failures[frame] for frame in frames if frame in self.frames.failures]
             reason = next(iter(told), "it has another frame of reference than the defaced CT. Add a registration object.")
             raise InputError(reason)
+
+    def _frames_of(self, series: Series) -> set[str]:
+        """Frames of reference that a series lies or is drawn in; none for what cannot be read."""
+        if series.kind is not SeriesKind.RTSTRUCT:
+            return {series.frame}
+        key = series.uid, series.label
+        if key not in self.drawn:
+            try:
+                self.drawn[key] = {drawn.frame for drawn in read_rois(series)}
+            except InputError:  # told when the series is made anew
+                self.drawn[key] = set()
+        return self.drawn[key]
 
     def _output(self, companions: Sequence[Series]) -> Output:
         """What the archive holds if these companions follow."""
@@ -153,9 +168,10 @@ class _Work:
         others = [(instance.uid, series) for series in companions for instance in series.instances]
         written = [*slices, *others]
         studies = {series.study_uid for _, series in written}
+        used = {frame for series in companions if series.kind in PLACED for frame in self._frames_of(series)}
         return Output(
             objects=frozenset({new_uid(uid, key) for uid, _ in written} | studies),
             series=frozenset(new_uid(series.uid, key, "series") for _, series in written),
-            frames=frozenset(self.frames.scans),
+            frames=frozenset({leader.frame for leader in self.leaders} | (used & set(self.frames.scans))),
             given=frozenset(value.decode() for value in self.stamp.uids.values()),
         )

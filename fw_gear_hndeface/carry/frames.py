@@ -14,7 +14,7 @@ from fw_gear_hndeface.errors import GeometryError, InputError
 from fw_gear_hndeface.model import Finding, Level, Plan, Roi
 from fw_gear_hndeface.ops.change import surface_change
 from fw_gear_hndeface.ops.frame import HeadFrame
-from fw_gear_hndeface.ops.register import Registered, register
+from fw_gear_hndeface.ops.register import Registered, face_skin, register
 from fw_gear_hndeface.ops.scan import Scan
 
 #: Kinds that lie somewhere in a frame of reference and could show the face there.
@@ -41,7 +41,8 @@ class Leader:
         """As the objects around it see it."""
         slices = frozenset(new_uid(slice_.instance.uid, key) for slice_ in self.stack.slices)
         change = surface_change(self.stack.volume, self.plan)
-        return Scan(self.stack.volume.grid, change, slices, self.rois, self.head)
+        skin = face_skin(self.stack.volume, self.head)
+        return Scan(self.stack.volume.grid, change, slices, self.rois, self.head, skin=skin)
 
 
 @dataclass

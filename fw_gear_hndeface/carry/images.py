@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from fw_gear_hndeface.dicom.series import Stack, read_stacks
 from fw_gear_hndeface.dicom.study import Series, SeriesKind
 from fw_gear_hndeface.errors import GeometryError
-from fw_gear_hndeface.model import Mask, Plan, Proposal
+from fw_gear_hndeface.model import Mask, Plan, Proposal, Volume
+from fw_gear_hndeface.ops.register import skin_apart
 from fw_gear_hndeface.ops.scan import Scan
 from fw_gear_hndeface.ops.transfer import hidden_parts, site, transferred
 
 #: How far each kind of image smears the skin, mm; never less than one of its voxels (the middle one of its three sizes).
 SPREAD_MM = {SeriesKind.PET: 4.0, SeriesKind.MR: 2.0, SeriesKind.CT: 1.0}
+
+#: Three quarters of the facial skin of an image usually lie within this of the CT's, mm, and at most within that, if it is the
+#: same head in the same place.
+USUALLY_APART_MM, MOST_APART_MM = 2.5, 6.0
 
 
 @dataclass
@@ -32,7 +37,7 @@ def follow_images(series: Series, scans: Sequence[Scan], seed: int, method: str)
     Raises
     ------
     DicomError, GeometryError
-        A series that cannot be read, or that shows parts of the face which no defaced CT covers.
+        A series that cannot be read, whose head lies elsewhere, or that shows parts of the face which no CT covers.
     """
     out = FollowedImages()
     for number, stack in enumerate(read_stacks(series)):
@@ -41,10 +46,28 @@ def follow_images(series: Series, scans: Sequence[Scan], seed: int, method: str)
         if hidden and all(hidden):
             names = ", ".join(hidden[0]).replace("_", " ")
             raise GeometryError(f"it shows parts of the face beyond the CT ({names}).")
-        plan = _plan(stack, series.kind, scans, seed + number, method)
+        near = [replace(scan, slack_mm=scan.slack_mm + _beside(stack.volume, scan)) for scan in scans]
+        plan = _plan(stack, series.kind, near, seed + number, method)
         out.jobs.append((stack, plan))
         out.changed_ml += plan.change.volume_ml
     return out
+
+
+def _beside(image: Volume, scan: Scan) -> float:
+    """How much farther than it should the image's face lies from the scan's, mm.
+
+    Raises
+    ------
+    GeometryError
+        So far that it is not the same head in the same place, whatever the headers say.
+    """
+    apart = None if scan.head is None else skin_apart(scan.skin, scan.head, image, 75.0)
+    if apart is not None and apart > MOST_APART_MM:
+        raise GeometryError(
+            f"its face does not lie where the CT's does: a quarter of the skin is {apart:.0f} mm and more off (allowed "
+            f"{MOST_APART_MM:g}). Check its registration."
+        )
+    return 0.0 if apart is None else max(apart - USUALLY_APART_MM, 0.0)
 
 
 def _plan(stack: Stack, kind: SeriesKind, scans: Sequence[Scan], seed: int, method: str) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,15 @@ class HeadFrame:
         affine[:3, :3] = self.axes[::-1].T * spacing_mm
         affine[:3, 3] = self.to_patient(low)
         return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine, frame)
+
+
+def moved_head(head: HeadFrame, transform: Callable[[Float], Float]) -> HeadFrame:
+    """The head frame at its new place, turned and stretched as the transform does around it."""
+    reach = 50.0
+    ends = transform(np.vstack([head.origin, head.origin + reach * head.axes]))
+    steps = (ends[1:] - ends[0]) / reach
+    u, sizes, vt = np.linalg.svd(steps)
+    return HeadFrame(ends[0], u @ vt, head.scale * float(sizes.mean()), head.residual_mm)
 
 
 def fit_frame(landmarks: Landmarks) -> HeadFrame | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from fw_gear_hndeface.model import Bool, Float, Grid, Volume
-from fw_gear_hndeface.ops.frame import HeadFrame
-from fw_gear_hndeface.ops.morphology import distance_mm
+from fw_gear_hndeface.model import Float, Grid, Unit, Volume
+from fw_gear_hndeface.ops.frame import HeadFrame, moved_head
 from fw_gear_hndeface.ops.resample import AIR_HU, lps_grid, resample, sample
 from fw_gear_hndeface.ops.skin import SKIN_HU
 from fw_gear_hndeface.ops.transform import Affine
@@ -28,9 +28,13 @@ FACE_MM = (np.array([-65.0, -60.0, -105.0]), np.array([65.0, 20.0, 35.0]))
 WINDOW_HU = (-300.0, 600.0)
 #: Starts along the patient's axis, mm.
 STARTS_MM = (-60.0, -30.0, 0.0, 30.0, 60.0)
+#: A turn moves the rim of a head by about its angle times this, mm.
+LEVER_MM = 80.0
 #: Fine searches and the steps of each: every further one starts this far off the best and must come back to the same place.
 SEARCHES, STEPS = 4, 150
 AWAY_MM, AWAY_RAD = 4.0, 0.05
+#: How far before and behind the skin the image's surface is looked for, mm.
+REACH_MM = 25.0
 #: Shares of Otsu's threshold at which the image's surface is looked for: in PET the brain outshines the skin.
 SURFACE_SHARES = (0.05, 0.1, 0.2, 0.35, 0.6)
 #: Most distance of the skins (nine tenths of the face), and of the two searches, mm.
@@ -79,6 +83,22 @@ def register(scan: Volume, image: Volume, head: HeadFrame | None) -> Registered:
     ------
     Mattes et al. 2003 (mutual information), Viola and Wells 1997.
     """
+    with _one_thread():
+        return _registered(scan, image, head)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """SimpleITK on one thread: sums over samples depend on how they are shared out."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+def _registered(scan: Volume, image: Volume, head: HeadFrame | None) -> Registered:
     region = _region(scan.grid, head)
     fixed = {step: _fixed(scan, region, step) for step in (COARSE_MM, STEP_MM)}
     moving = {step: _moving(image, step) for step in (COARSE_MM, STEP_MM)}
@@ -91,9 +111,10 @@ def register(scan: Volume, image: Volume, head: HeadFrame | None) -> Registered:
         found.append(_search(fixed[STEP_MM], moving[STEP_MM], _beside(min(found, key=_metric)[0]), STEPS))
     best, again = (motion for motion, _ in sorted(found, key=_metric)[:2])
     one, other = _affine(best), _affine(again)
-    skin = _skin(scan, head)
+    skin = face_skin(scan, head)
     spread = float(np.linalg.norm(one(skin) - other(skin), axis=1).max()) if len(skin) else float("inf")
-    return Registered(one, _apart(one(skin), image), spread)
+    apart = None if head is None else skin_apart(one(skin), moved_head(head, one), image, 90.0)
+    return Registered(one, float("inf") if apart is None else apart, spread)
 
 
 def _metric(found: tuple[sitk.Euler3DTransform, float]) -> float:
@@ -157,8 +178,8 @@ def _search(fixed: sitk.Image, moving: sitk.Image, start: sitk.Euler3DTransform,
     method.SetMetricSamplingPercentage(0.15, 7)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(4.0, 0.02, steps, 0.6)
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetNumberOfThreads(1)  # the sum over samples depends on how they are shared out
+    method.SetOptimizerScales([LEVER_MM**2] * 3 + [1.0] * 3)
+    method.SetNumberOfThreads(1)
     motion = sitk.Euler3DTransform(start)
     method.SetInitialTransform(motion, inPlace=True)
     try:
@@ -184,7 +205,7 @@ def _affine(motion: sitk.Euler3DTransform) -> Affine:
     return Affine(matrix)
 
 
-def _skin(scan: Volume, head: HeadFrame | None) -> Float:
+def face_skin(scan: Volume, head: HeadFrame | None) -> Float:
     """Points on the skin of the scan's face, (N, 3) LPS mm; none where nobody knows where the face lies."""
     if head is None:
         return np.empty((0, 3))
@@ -196,29 +217,36 @@ def _skin(scan: Volume, head: HeadFrame | None) -> Float:
     return grid.to_patient(np.column_stack([k, front[k, i], i]))
 
 
-def _apart(skin: Float, image: Volume) -> float:
-    """Distance within which nine tenths of skin points lie from the surface of what an image shows, mm."""
-    if not len(skin):
-        return float("inf")
-    seen = image.grid.contains(skin)
-    if np.count_nonzero(seen) < 0.5 * len(skin):
-        return float("inf")
-    grid = lps_grid(np.array([skin.min(axis=0), skin.max(axis=0)]), 1.5, margin_mm=25.0)
-    part = resample(image, grid, outside=float(image.array.min())).array.astype(np.float32)
-    return min(_beside_surface(skin[seen], grid, _shown(part, image, share)) for share in SURFACE_SHARES)
+def skin_apart(skin: Float, head: HeadFrame, image: Volume, percent: float) -> float | None:
+    """Distance from front to back within which so many per cent of skin points lie from an image's first surface, mm.
+
+    None where the image shows less than half of the points; `REACH_MM` where it shows no surface there.
+    """
+    steps = np.arange(-REACH_MM, REACH_MM + 0.5, 1.0)
+    ends = image.grid.contains(skin - REACH_MM * head.axes[1]) & image.grid.contains(skin)
+    if np.count_nonzero(ends) < 0.5 * len(skin) or not len(skin):
+        return None
+    rays = skin[ends][:, None, :] + steps[:, None] * head.axes[1]
+    air, levels = _levels(image)
+    values = sample(image, rays, outside=air)
+    apart = [_first_above(values, level, steps, steady=image.unit is not Unit.HU) for level in levels]
+    return min(float(np.percentile(away, percent)) for away in apart)
 
 
-def _beside_surface(skin: Float, grid: Grid, inside: Bool) -> float:
-    if not inside.any() or inside.all():
-        return float("inf")
-    step = float(grid.spacing_mm[0])
-    away = np.where(inside, distance_mm(inside, grid.spacing_mm), distance_mm(~inside, grid.spacing_mm)) - step / 2
-    return float(np.percentile(sample(Volume(grid, away), skin, outside=25.0), 90.0))
+def _first_above(values: NDArray[np.float32], level: float, steps: Float, *, steady: bool) -> Float:
+    """How far from the middle of each ray it first lies above a level, mm; with `steady`, for two steps: ghosts are thin."""
+    above = values > level
+    if steady:
+        above[:, :-1] &= above[:, 1:]
+        above[:, -1] = False
+    away = np.abs(steps[above.argmax(axis=1)])
+    return np.asarray(np.where(above.any(axis=1), away, REACH_MM))
 
 
-def _shown(part: NDArray[np.float32], image: Volume, share: float) -> Bool:
-    """What an image shows of a head, with what it encloses: above a share of Otsu's threshold."""
+def _levels(image: Volume) -> tuple[float, tuple[float, ...]]:
+    """What the image shows of air, and the levels at which its skin may lie."""
+    if image.unit is Unit.HU:
+        return AIR_HU, (SKIN_HU,)
     thin = image.array[::2, ::2, ::2]
-    low = float(np.percentile(thin, 1.0))
-    level = low + share * (float(threshold_otsu(thin)) - low)
-    return np.asarray(ndimage.binary_fill_holes(ndimage.gaussian_filter(part, 0.7) > level), dtype=np.bool_)
+    air, otsu = float(np.percentile(thin, 1.0)), float(threshold_otsu(thin))
+    return air, tuple(air + share * (otsu - air) for share in SURFACE_SHARES)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from fw_gear_hndeface.model import Float, Grid, Roi, RoiKind
 from fw_gear_hndeface.ops.change import Change
-from fw_gear_hndeface.ops.frame import HeadFrame
+from fw_gear_hndeface.ops.frame import HeadFrame, moved_head
 from fw_gear_hndeface.ops.transform import Affine, Transform
 
 #: Kinds of drawn region that hold medicine; externals, supports and helper shapes follow the skin instead.
@@ -27,6 +27,7 @@ class Scan:
     rois : the regions drawn on it, with the kinds that counted
     head : where its face lies; None where nobody asks
     slack_mm : how far it may lie beside its place in this frame of reference, by the registration that led there
+    skin : points on the skin of its face before the change, (N, 3) LPS mm; none where nobody asks
     """
 
     grid: Grid
@@ -35,27 +36,19 @@ class Scan:
     rois: tuple[Roi, ...]
     head: HeadFrame | None = None
     slack_mm: float = 0.0
+    skin: Float = field(default_factory=lambda: np.empty((0, 3)))
 
     def moved(self, transform: Transform, frame: str) -> Scan:
         """The scan in another frame of reference, into which `transform` takes its points."""
         rois = tuple(replace(roi, contours_mm=tuple(transform(points) for points in roi.contours_mm)) for roi in self.rois)
-        head = None if self.head is None else _moved_head(self.head, transform)
+        head = None if self.head is None else moved_head(self.head, transform)
         if isinstance(transform, Affine):
             grid, change = transform.moved(self.grid, frame), self.change
             if change is not None:
                 change = replace(change, grid=transform.moved(change.grid, frame))
-            return Scan(grid, change, self.slices, rois, head, self.slack_mm)
+            return Scan(grid, change, self.slices, rois, head, self.slack_mm, transform(self.skin))
         change = None if self.change is None else _warped(self.change, transform, frame)
-        return Scan(_around(self.grid, transform, frame), change, self.slices, rois, head, self.slack_mm)
-
-
-def _moved_head(head: HeadFrame, transform: Transform) -> HeadFrame:
-    """The head frame at its new place, turned and stretched as the transform does around it."""
-    reach = 50.0
-    ends = transform(np.vstack([head.origin, head.origin + reach * head.axes]))
-    steps = (ends[1:] - ends[0]) / reach
-    u, sizes, vt = np.linalg.svd(steps)
-    return HeadFrame(ends[0], u @ vt, head.scale * float(sizes.mean()), head.residual_mm)
+        return Scan(_around(self.grid, transform, frame), change, self.slices, rois, head, self.slack_mm, transform(self.skin))
 
 
 def _around(grid: Grid, transform: Transform, frame: str) -> Grid:

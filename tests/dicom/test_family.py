@@ -207,3 +207,20 @@ def test_dose_of_every_kept_region_is_equal_and_follows_the_new_skin(done: Done)
     assert np.any(old[gone] > 0)
     assert np.mean(old[came] == 0) > 0.9
     assert np.mean(new[came] > 0) > 0.95, "all but what lies next to a kept region"
+
+
+def test_an_image_that_does_not_lie_where_its_header_says_is_left_out(tmp_path: Path) -> None:
+    """The registration object leads the wrong way: the mask would miss the face."""
+    head = make.phantom(4, plain=True)
+    family = family_of.Family.of(head, tmp_path, dose=False, structures=False)
+    to_mr = family_of.rigid(9.0, (14.0, -22.0, 30.0), head.landmarks["nasion"].point)
+    family_of.add_mr(family, head, frame=family_of.OTHER_FRAME, moved=to_mr)
+    family_of.add_registration(family, to_mr)
+    after, record = taken_through(tmp_path, build.zip_of(tmp_path / "in.zip", family.members))
+    assert {entry["kind"]: entry["fate"] for entry in record["objects"]}["MR"] == "left out"
+    assert not [ds for ds in after.values() if ds.Modality == "MR"]
+    (told,) = [
+        finding["message"] for finding in record["findings"] if finding["code"] == "left_out" and "MR" in finding["where"]
+    ]
+    assert "does not lie where the CT's does" in told or "beyond the CT" in told
+    assert dangling(after, allowed=()) == []

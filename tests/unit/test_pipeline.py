@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from fw_gear_hndeface import pipeline, together
+from fw_gear_hndeface.carry import images
 from fw_gear_hndeface.casework import Case, Defaced
 from fw_gear_hndeface.errors import (
     InputError,

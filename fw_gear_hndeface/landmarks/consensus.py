@@ -22,6 +22,7 @@ CUT_MM = 5.0
 COLUMN_MM, BEHIND_MM = 10.0, 18.0
 #: Landmarks that must be in view for the face to count as whole.
 WHOLE = ("brow_left", "brow_right", "globe_left", "globe_right", "nose_tip", "mouth_left", "mouth_right", "chin")
+EYES = ("globe_left", "globe_right")
 #: Sources that stand for what a person or a network outlined.
 GIVEN = ("rtstruct", "segmentation", "totalsegmentator")
 #: A detection less sure than this needs the jaw profile's agreement.
@@ -68,7 +69,7 @@ def agree(answers: Mapping[str, Landmarks], head: HeadScan) -> Face | None:
         return None if witness is None else _cut_face(_backed(profile, drawn), witness, head, findings)
     combined = _with_view(_completed(rendered.updated(drawn), frame), head)
     if findings:
-        return Face(_doubted(combined), frame, findings)
+        return Face(_doubted(combined) if rendered else combined, frame, findings)
     apart = None if witness is None else _apart(frame, witness)
     if apart is None or apart <= SAME_FACE_MM or _least_sigma(rendered) <= SURE_MM:
         return Face(combined, frame, ())
@@ -95,14 +96,24 @@ def _doubted(landmarks: Landmarks) -> Landmarks:
 def _reconciled(rendered: Landmarks, drawn: Landmarks) -> tuple[Landmarks, Landmarks, tuple[Finding, ...]]:
     """What was rendered and what was outlined, without the one of the two that the other contradicts.
 
-    A sure detection outweighs outlines far from it, which may be another head's; an unsure one gives way to them.
+    A sure detection outweighs outlines far from it, which may be another head's; an unsure one gives way to them, and so does
+    one that has the outlined eyes but not the rest of a face that was outlined: detectors squeeze raised chins.
     """
     seen = _frame(rendered)
-    far = [] if seen is None else [n for n, mark in drawn.items() if np.linalg.norm(mark.point - seen.canonical(n)) > FAR_MM]
-    if far and _least_sigma(rendered) > SURE_MM:
+    if seen is None and _frame(drawn) is not None:
+        return Landmarks({}), drawn, ()
+    far = [] if seen is None else [name for name, mark in drawn.items() if _away(name, mark, seen, rendered) > FAR_MM]
+    squeezed = not any(name in EYES for name in far) and all(name in drawn for name in EYES) and _frame(drawn) is not None
+    if far and (squeezed or _least_sigma(rendered) > SURE_MM):
         return Landmarks({}), drawn, (_stray(far, "What was outlined was taken."),)
     near = {n: mark for n, mark in drawn.items() if n not in far and _outranks(n, mark, rendered)}
     return rendered, Landmarks(near), (_stray(far, "The found face was taken."),) if far else ()
+
+
+def _away(name: str, mark: Landmark, seen: HeadFrame, rendered: Landmarks) -> float:
+    """How far an outlined landmark lies from where the detected face has it, as found or as its frame would have it, mm."""
+    places = [seen.canonical(name)] + ([rendered[name].point] if name in rendered else [])
+    return min(float(np.linalg.norm(mark.point - place)) for place in places)
 
 
 def _stray(names: list[str], outcome: str) -> Finding:
@@ -113,7 +124,7 @@ def _stray(names: list[str], outcome: str) -> Finding:
 def _backed(profile: Landmarks, drawn: Landmarks) -> tuple[Landmarks, HeadFrame | None]:
     """The profile with what was outlined on it, and their common frame where both eyes were outlined and agree with it."""
     together, seen = profile.updated(drawn), _frame(profile)
-    eyes = [name for name in ("globe_left", "globe_right") if name in drawn]
+    eyes = [name for name in EYES if name in drawn]
     if seen is None or len(eyes) < 2:
         return together, None
     away = max(float(np.linalg.norm(drawn[name].point - seen.canonical(name))) for name in eyes)

@@ -180,6 +180,25 @@ def test_an_unsure_detection_gives_way_to_what_was_outlined() -> None:
     assert alone is None, "two eyes elsewhere are no face, and the chance find is not taken for one"
 
 
+def test_a_detection_that_squeezes_the_face_gives_way_to_an_outlined_one_with_the_same_eyes() -> None:
+    true = marks("segmentation", 4.0, noise_mm=0.5)
+    outlined = Landmarks({name: true[name] for name in (*EYES, "nasion", "nose_tip", "chin")})
+    raised = {
+        name: replace(mark, point=mark.point * np.array([1.0, 1.0, 0.66])) for name, mark in marks("rendered_face").items()
+    }
+    face = face_of(rendered_face=Landmarks(raised), segmentation=outlined)
+    assert [finding.code for finding in face.findings] == ["landmarks_disagree"]
+    assert face.landmarks["chin"].source == "segmentation"
+    assert np.linalg.norm(face.landmarks["mouth_left"].point - CANONICAL_FACE_MM["mouth_left"]) < 5.0
+    assert face.sigma_mm < 8.0
+
+
+def test_a_detection_that_is_no_face_does_not_spoil_an_outlined_one() -> None:
+    face = face_of(rendered_face=marks("rendered_face", noise_mm=25.0), segmentation=marks("segmentation", 4.0))
+    assert {mark.source for mark in face.landmarks.values()} == {"segmentation"}
+    assert face.findings == ()
+
+
 def test_the_surest_outline_counts_and_only_eyes_outrank_what_is_surer() -> None:
     rough = Landmarks({name: replace(mark, sigma_mm=5.0) for name, mark in marks("segmentation", noise_mm=3.0).items()})
     face = face_of(rendered_face=marks("rendered_face", 3.0), segmentation=rough, rtstruct=eyes_at((0.0, 3.0, 0.0)))

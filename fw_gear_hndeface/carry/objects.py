@@ -12,7 +12,7 @@ from fw_gear_hndeface.dicom.carry_rtstruct import FollowedSet, carry_rtstruct
 from fw_gear_hndeface.dicom.carry_seg import carry_seg
 from fw_gear_hndeface.dicom.study import Series, SeriesKind
 from fw_gear_hndeface.dicom.tags import Stamp
-from fw_gear_hndeface.model import Finding, Level
+from fw_gear_hndeface.model import Finding, Grid, Level, Roi
 from fw_gear_hndeface.ops.dvh import dose_numbers, region_points
 from fw_gear_hndeface.ops.scan import Scan
 
@@ -75,14 +75,17 @@ def doses(series: Series, scans: Scans, stamp: Stamp) -> Made:
 def _region_doses(done: Sequence[FollowedDose], scans: Sequence[Scan]) -> list[dict[str, Any]]:
     """D95, mean and maximum of every drawn region in every dose of a series, before and after."""
     found = []
+    regions: dict[tuple[int, str], tuple[Roi, Grid]] = {}
     for scan in scans:
         for roi in scan.rois:
-            points = region_points(roi, scan.grid)
-            for number, one in enumerate(done if points is not None else (), start=1):
-                if points is not None and one.before.grid.contains(points).any():
-                    before, after = (dose_numbers(dose, points).measures() for dose in (one.before, one.after))
-                    region = {"name": roi.name, "number": roi.number, "kind": roi.kind.value, "dose": number}
-                    found.append({**region, "before": before, "after": after})
+            regions.setdefault((roi.number, roi.name), (roi, scan.grid))
+    for roi, grid in regions.values():
+        points = region_points(roi, grid)
+        for number, one in enumerate(done if points is not None else (), start=1):
+            if points is not None and one.before.grid.contains(points).any():
+                before, after = (dose_numbers(dose, points).measures() for dose in (one.before, one.after))
+                region = {"name": roi.name, "number": roi.number, "kind": roi.kind.value, "dose": number}
+                found.append({**region, "before": before, "after": after})
     return found
 
 

@@ -219,7 +219,7 @@ def locate(case: Case, settings: Settings) -> tuple[HeadScan, Face] | None:
         if face.sigma_mm > settings.max_uncertainty_mm:
             raise LandmarkError(
                 f"{case.label}: a face is in view but its place is uncertain by {face.sigma_mm:.0f} mm (allowed "
-                f"{settings.max_uncertainty_mm:.0f}). Add a structure set with both eyes, or give a scan with more of the head."
+                f"{settings.max_uncertainty_mm:.0f}). Add a structure set with both eyes or a label map, or more of the head."
             )
         return head, face
     if heads:

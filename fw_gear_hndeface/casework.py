@@ -224,8 +224,8 @@ def locate(case: Case, settings: Settings) -> tuple[HeadScan, Face] | None:
         return head, face
     if heads:
         raise LandmarkError(
-            f"{case.label}: a head is in view but no face could be placed on it. Add a structure set with both eyes, or give a "
-            "scan that goes from the brows to the chin."
+            f"{case.label}: a head is in view but no face could be placed on it. Add a structure set with both eyes or a label "
+            "map of eyes and jaw, or give a scan that goes from the brows to the chin."
         )
     return None
 

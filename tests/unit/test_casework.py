@@ -233,7 +233,10 @@ def test_a_method_is_held_by_its_own_rules_only(shares: list[float]) -> None:
 
 
 def test_measures_are_json_with_the_keys_promised(shares: list[float]) -> None:
-    measures = json.loads(json.dumps(settled(drawn(head(), "PTV70", RoiKind.TARGET)).measures(), allow_nan=False))
+    done = settled(drawn(head(), "PTV70", RoiKind.TARGET))
+    measures = json.loads(json.dumps(done.measures(), allow_nan=False))
+    same = float(np.mean(done.plan.apply(head().volume).array == head().volume.array))
+    assert 90.0 < measures["scan_unchanged_percent"] == pytest.approx(100.0 * same, abs=0.2)
     nose = measures["landmarks"]["nose_tip"]
     assert np.allclose(nose["lps_mm"], head().landmarks["nose_tip"].point, atol=0.01)
     assert set(nose) == {"lps_mm", "sigma_mm", "source", "view"}
@@ -241,6 +244,7 @@ def test_measures_are_json_with_the_keys_promised(shares: list[float]) -> None:
     (roi,) = measures["rois"]
     assert (roi["name"], roi["kind"], roi["unchanged_percent"]) == ("PTV70", "target", 100.0)
     assert roi["volume_ml"] == pytest.approx(head().structures["PTV70"].volume_ml, rel=0.02)
+    assert roi["mean_change_hu"] == 0.0
     assert measures["privacy"]["passed"] is True
     assert measures["strength"] == 1.0
 

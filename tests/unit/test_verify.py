@@ -150,7 +150,10 @@ def test_regions_tell_how_much_of_them_stayed() -> None:
     costs = roi_costs(before, Volume(GRID, array), [square(20), square(30, 2), square(500, 3)])
     assert [cost.roi.number for cost in costs] == [1, 2, 3]
     assert costs[0].unchanged_percent == pytest.approx(100 * (1 - 2 / 9), abs=0.01)
+    assert costs[0].mean_change_hu == pytest.approx((1 - 1040) / 9)
     assert costs[1].unchanged_percent == 100.0
+    assert costs[1].mean_change_hu == 0.0
+    assert costs[2].mean_change_hu is None
     assert costs[2].unchanged_percent is None
     assert costs[2].volume_ml == 0.0
     assert costs[0].volume_ml == pytest.approx(9 * VOXEL_ML)

@@ -158,7 +158,7 @@ def read_instance(member: Member) -> Instance | None:
         stop = _Stop(heavy)
         stream = io.BytesIO(head)
         dataset = _parse(stream, stop)
-        if dataset is not None and stop.hit and not stop.pixels and heavy and str(dataset.get("SOPClassUID")) in SLICE_CLASSES:
+        if dataset is not None and stop.hit and not stop.pixels and heavy and _is_slice(dataset):
             heavy = False  # a slice with radiotherapy attributes: its pixels come behind them
             continue
         if dataset is not None and (stop.hit or whole):
@@ -171,6 +171,13 @@ def read_instance(member: Member) -> Instance | None:
         if whole:
             raise DicomError(_CUT.format(member.where))
         size *= 8
+
+
+def _is_slice(dataset: Dataset) -> bool:
+    try:
+        return str(dataset.get("SOPClassUID")) in SLICE_CLASSES
+    except DAMAGE:
+        return False
 
 
 def read_whole(data: bytes, where: str) -> FileDataset:

@@ -305,3 +305,11 @@ def test_the_builder_compresses(tmp_path: Path) -> None:
 
 def parsed_syntax(data: bytes) -> str:
     return str(dcmread(io.BytesIO(data)).file_meta.TransferSyntaxUID)
+
+
+def test_a_class_of_another_type_before_radiotherapy_attributes_is_refused(tmp_path: Path) -> None:
+    (ds, *_) = ct_series()
+    ds.add_new(0x30020002, "SH", "label")
+    data = encoded(ds).replace(b"\x08\0\x16\0UI", b"\x08\0\x16\0FD")
+    with pytest.raises(DicomError, match="SOPClassUID cannot be read"):
+        contents_of(tmp_path, {"a.dcm": data})

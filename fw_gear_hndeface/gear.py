@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fw_gear_hndeface.dicom.split import modality_of
 from fw_gear_hndeface.doors import STOPPED_CODE, Stopped, exit_code_of, frames_of, hush, passed, stem_of, stoppable, words_for
 from fw_gear_hndeface.errors import HndefaceError, InputError, SettingsError
 from fw_gear_hndeface.keys import uid_key
@@ -182,10 +183,13 @@ def _record_all(context: Any, source: dict[str, Any], staged: Staged, settings: 
         if path.name in images:
             with zipfile.ZipFile(path) as archive:
                 count = len(archive.infolist())
+            usual = str(source["object"].get("modality") or "CT")
+            modality = modality_of(path.name) or usual
+            classification = source["object"].get("classification") if modality == usual else None
             fields = {
                 "type": "dicom",
-                "modality": source["object"].get("modality") or "CT",
-                "classification": source["object"].get("classification") or {},
+                "modality": modality,
+                "classification": classification or {},
                 "zip_member_count": count,
             }
             _record(context, _output_entry(context, path.name), checks, {settings.tag, mark}, fields)

@@ -21,6 +21,7 @@ from fw_gear_hndeface.dicom.archive import Archive, ArchiveWriter, open_inputs
 from fw_gear_hndeface.dicom.limits import Limits
 from fw_gear_hndeface.dicom.rtstruct import RoiSet, read_rois
 from fw_gear_hndeface.dicom.series import Stack, read_stacks
+from fw_gear_hndeface.dicom.split import split_series
 from fw_gear_hndeface.dicom.study import Series, SeriesKind, already_defaced, read_contents
 from fw_gear_hndeface.dicom.tags import Stamp
 from fw_gear_hndeface.dicom.uids import uid_map
@@ -161,8 +162,9 @@ def _images(inputs: Sequence[Path], work: Path, stem: str, run: _Run, key: bytes
         path = work / f"{stem}_hndeface.dicom.zip"
         with run.stage("write", 0.8), ArchiveWriter(path) as writer:
             _write(writer, run, key)
+        paths = (path, *(split_series(path, Limits.of(run.settings)) if run.settings.series_archives else ()))
     whole = all(made.face.is_whole for _, made in run.done)
-    return (path,), Verdict.DEFACED if whole else Verdict.PARTIAL
+    return paths, Verdict.DEFACED if whole else Verdict.PARTIAL
 
 
 def _sort(archive: Archive, run: _Run) -> tuple[list[Series], dict[str, RoiSet]]:

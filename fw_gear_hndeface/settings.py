@@ -87,6 +87,7 @@ class Settings:
         "First value of ImageType in the output: derived as the standard asks, or as received.",
         choices=("derived", "keep"),
     )
+    series_archives: bool = _option(False, "Beside the study's archive, write one archive for each series in it.")
     seed: int = _option(
         0,
         "Seed of the random part of the new surface. 0 draws a secret one for each run; any other value makes the "

@@ -42,9 +42,12 @@ def taken_through(folder: Path, source: Path, **settings: Any) -> tuple[dict[str
     staged = deface(
         [source], folder, "study", Settings(seed=3, **settings), key=build.KEY, on_progress=lambda _name, _share: None
     )
-    (archive,) = [path for path in staged.files if path.suffix == ".zip"]
+    archive, *parts = [path for path in staged.files if path.suffix == ".zip"]
+    assert bool(parts) is bool(settings.get("series_archives"))
+    whole = archive_files(archive)
+    assert not parts or {name for part in parts for name in archive_files(part)} == set(whole)
     (record,) = [path for path in staged.files if path.name.endswith(".qa.json")]
-    return archive_files(archive), json.loads(record.read_text())
+    return whole, json.loads(record.read_text())
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +62,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     mr = family_of.add_mr(family, head, frame=family_of.OTHER_FRAME, moved=to_mr)
     family_of.add_registration(family, np.linalg.inv(to_mr))
     source = build.zip_of(folder / "in.zip", family.members)
-    after, record = taken_through(folder, source)
+    after, record = taken_through(folder, source, series_archives=True)
     return Done(head, archive_files(source), after, record, pet, mr, to_mr)
 
 

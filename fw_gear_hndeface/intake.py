@@ -25,17 +25,16 @@ class Labels:
     reasons: dict[str, str | None] = field(default_factory=dict)
 
     def read_segmentations(self, series: Sequence[Series], frames: set[str]) -> None:
-        """Add the SEG series drawn in a CT's frame of reference; others are named.
-
-        Raises
-        ------
-        DicomError, GeometryError
-            As `dicom.seg.read_label_maps`.
-        """
+        """Add the SEG series drawn in a CT's frame of reference; others, and those that cannot be read, are named."""
         for one in series:
             if one.kind is not SeriesKind.SEG:
                 continue
-            maps, findings = seg.read_label_maps(one)
+            try:
+                maps, findings = seg.read_label_maps(one)
+            except InputError as error:
+                text = f"{error} Its segments protect nothing."
+                self.findings.append(Finding(Level.WARNING, "segmentation_left_out", text, one.label))
+                continue
             self.findings += findings
             if any(labels.grid.frame not in frames for labels in maps):
                 text = f"{one.label}: its frame of reference is not the CT's, so its segments protect nothing."

@@ -98,6 +98,17 @@ def test_segments_of_another_frame_are_named_not_used(tmp_path: Path) -> None:
     assert labels.on(scan()) == ()
 
 
+def test_segments_that_cannot_be_read_are_a_finding_not_the_end(tmp_path: Path) -> None:
+    broken = studies.dataset_of(labelled.segmentation(eyes(), scan().grid))
+    del broken.PerFrameFunctionalGroupsSequence
+    (tmp_path / "seg.dcm").write_bytes(studies.to_bytes(broken))
+    labels = Labels()
+    with open_inputs([tmp_path / "seg.dcm"], Limits.of(Settings()), tmp_path) as archive:
+        labels.read_segmentations(read_contents(archive).series, {make.FRAME})
+    assert [finding.code for finding in labels.findings] == ["segmentation_left_out"]
+    assert labels.on(scan()) == ()
+
+
 def test_segments_in_thin_air_are_a_finding(tmp_path: Path) -> None:
     air = {"eye_left": np.roll(eyes()["eye_left"], -25, axis=1)}
     labels = segmented(air, tmp_path)

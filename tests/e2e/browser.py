@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+#: How long a page may take: software WebGL on a busy machine draws a view in many seconds.
+PATIENCE_S = 150.0
 #: WebGL without a graphics card.
 SOFTWARE_GL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 NO_GL = ("--disable-3d-apis",)
@@ -26,7 +28,7 @@ class Opened:
     asked: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
-    def wait(self, selector: str, name: str, *values: str, seconds: float = 60.0) -> str:
+    def wait(self, selector: str, name: str, *values: str, seconds: float = PATIENCE_S) -> str:
         """The value of an attribute once it is one of `values`; asked from outside: the page lets no foreign script run."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -47,6 +49,7 @@ def opened(path: Path, *flags: str, width: int = 1280, height: int = 900, **cont
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *(flags or SOFTWARE_GL)])
         try:
             page = browser.new_context(viewport={"width": width, "height": height}, offline=True, **context).new_page()
+            page.set_default_timeout(PATIENCE_S * 1000)
             seen = Opened(page)
             page.on("request", lambda request: seen.asked.append(request.url))
             page.on("pageerror", lambda error: seen.complaints.append(str(error)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from fw_gear_hndeface.model import Finding, Level, Result, Verdict
 from fw_gear_hndeface.report import cohort_page, cohort_row, report_data, write_report
 from fw_gear_hndeface.settings import Settings
 from tests.chain import SEED, defaced
-from tests.e2e.browser import NO_GL, opened
+from tests.e2e.browser import NO_GL, PATIENCE_S, opened
 
 pytestmark = pytest.mark.slow
 
@@ -56,6 +58,20 @@ def picture_of(page: Any, selector: str) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(page.locator(selector).screenshot())).convert("RGB"))
 
 
+def picture_once(page: Any, fits: Callable[[NDArray[np.uint8]], bool]) -> NDArray[np.uint8]:
+    """The interactive view's picture once it fits; the last one where it never does."""
+    end = time.monotonic() + PATIENCE_S
+    picture = picture_of(page, "#view")
+    while not fits(picture) and time.monotonic() < end:
+        page.wait_for_timeout(500)
+        picture = picture_of(page, "#view")
+    return picture
+
+
+def differs(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    return bool(np.mean(np.any(one != other, axis=2)) > 0.02)
+
+
 def test_the_report_opens_from_disk_and_asks_for_nothing(report: Path) -> None:
     with opened(report) as seen:
         assert seen.page.inner_text("h1") == "Defaced"
@@ -72,23 +88,22 @@ def test_the_interactive_view_draws_when_it_is_opened_and_not_before(report: Pat
         seen.page.focus("#interactive > summary")
         seen.page.keyboard.press("Enter")
         assert seen.wait("#interactive", "data-state", "drawn", "failed", "without") == "drawn"
-        seen.page.wait_for_timeout(1500)
-        solid = picture_of(seen.page, "#view")
+        solid = picture_once(seen.page, lambda picture: picture.std() > 20)
         assert solid.std() > 20, "a head on black"
         assert 0.05 < np.mean(solid.max(axis=2) > 60) < 0.6
         pictures = [solid]
         for view in ("3", "0", "1", "2"):
             seen.page.click(f"[data-view='{view}']")
-            seen.page.wait_for_timeout(800)
             assert seen.page.get_attribute(f"[data-view='{view}']", "aria-pressed") == "true"
-            pictures.append(picture_of(seen.page, "#view"))
+            last = pictures[-1]
+            pictures.append(picture_once(seen.page, lambda picture, last=last: differs(picture, last)))
         for n, one in enumerate(pictures):
             for other in pictures[:n]:
-                assert np.mean(np.any(one != other, axis=2)) > 0.02, "every view is another picture"
-        assert not colourful(pictures[-1]).any() or colourful(pictures[-1]).mean() < 0.01
+                assert differs(one, other), "every view is another picture"
+        assert colourful(pictures[-1]).mean() < 0.01
         seen.page.check("#overlay")
-        seen.page.wait_for_timeout(800)
-        assert colourful(picture_of(seen.page, "#view")).mean() > 0.02, "structures are laid over"
+        laid_over = picture_once(seen.page, lambda picture: colourful(picture).mean() > 0.02)
+        assert colourful(laid_over).mean() > 0.02, "structures are laid over"
         assert [address for address in seen.asked if not address.startswith("blob:")] == [report.as_uri()]
         assert seen.complaints == []
 

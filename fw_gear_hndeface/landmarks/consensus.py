@@ -66,7 +66,9 @@ def agree(answers: Mapping[str, Landmarks], head: HeadScan) -> Face | None:
     rendered, drawn, findings = _reconciled(rendered, drawn)
     frame, witness = _frame(rendered.updated(drawn)), _frame(profile)
     if frame is None:
-        return None if witness is None else _cut_face(_backed(profile, drawn), witness, head, findings)
+        return (
+            None if witness is None else _cut_face(_backed(profile, drawn), witness, head, _against(profile, drawn, findings))
+        )
     combined = _with_view(_completed(rendered.updated(drawn), frame), head)
     if findings:
         return Face(_doubted(combined) if rendered else combined, frame, findings)
@@ -131,11 +133,17 @@ def _backed(profile: Landmarks, drawn: Landmarks) -> tuple[Landmarks, HeadFrame 
     return together, _frame(together) if away <= FAR_MM else None
 
 
+def _against(profile: Landmarks, drawn: Landmarks, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """The findings, and one more where both eyes were outlined and the profile's face has them elsewhere."""
+    contradicted = all(name in drawn for name in EYES) and _backed(profile, drawn)[1] is None
+    return (*findings, _stray(list(EYES), "Neither is sure.")) if contradicted and not findings else findings
+
+
 def _cut_face(
     backed: tuple[Landmarks, HeadFrame | None], frame: HeadFrame, head: HeadScan, findings: tuple[Finding, ...]
 ) -> Face | None:
     """The face by its profile, where no detector saw one. A whole face would have been detected: one by the profile is unsure,
-    unless outlined eyes agree with it.
+    unless outlined eyes agree with it; so is one that anything outlined speaks against (a finding says so).
 
     The profile reads faces that are cut from above. In a head that is cut from below it takes the skull's base for a jaw, so
     it is not believed where the vault is in view.
@@ -145,7 +153,7 @@ def _cut_face(
         return Face(_with_view(_completed(landmarks, common), head), common, findings)
     combined = _with_view(_completed(landmarks, frame), head)
     face = Face(combined, frame, findings)
-    if not face.is_whole:
+    if not face.is_whole and not findings:
         return None if head.shows_vault else face
     unsure = {name: replace(mark, sigma_mm=max(mark.sigma_mm, UNSURE_MM)) for name, mark in combined.items()}
     return Face(Landmarks(unsure), frame, findings)

@@ -213,3 +213,12 @@ def test_outlined_eyes_that_agree_with_the_profile_make_it_sure(shift: tuple[flo
     assert face is not None
     assert face.is_whole
     assert (face.sigma_mm < 12.0) is sure
+
+
+@pytest.mark.parametrize(("shift", "sure"), [((0.0, 3.0, 2.0), True), ((0.0, 0.0, -60.0), False)])
+def test_outlined_eyes_elsewhere_make_the_profile_of_a_cut_face_unsure(shift: tuple[float, float, float], sure: bool) -> None:
+    face = agree({"geometry": marks("geometry", 7.0, 0.0), "rtstruct": eyes_at(shift)}, head(top_mm=8.0))
+    assert face is not None
+    assert not face.is_whole
+    assert (face.sigma_mm < 12.0) is sure
+    assert ("landmarks_disagree" in [finding.code for finding in face.findings]) is not sure

@@ -25,6 +25,8 @@ OUTSIDE_MM, OUTSIDE_ML = 3.0, 1.0
 DOSE_LEVELS = (0.001, 0.01, 0.05)
 #: Percentiles of the foreground at which other images are cut.
 IMAGE_PERCENTILES = (2.0, 10.0, 25.0, 50.0)
+#: Shares of the brightest (99.9th percentile) at which they are cut as well: skin takes up little of a PET tracer.
+IMAGE_SHARES = (0.02, 0.05, 0.1, 0.2)
 #: HU of a head made from an outline.
 TISSUE_HU = 40.0
 
@@ -110,6 +112,8 @@ def image_guesses(image: Volume, rays: Rays) -> Iterator[Guess]:
     otsu = float(threshold_otsu(field))
     foreground = field[field > otsu]
     levels = {f"{p:g}th percentile": float(np.percentile(foreground, p)) * 0.5 for p in IMAGE_PERCENTILES if foreground.size}
+    bright = float(np.percentile(field, 99.9))
+    levels |= {f"{100 * share:g} % of the brightest": lowest + share * (bright - lowest) for share in IMAGE_SHARES}
     for label, level in {"Otsu": otsu, **levels}.items():
         yield Guess(label, rays, ndimage.gaussian_filter(field, 1.0), level)
 

@@ -41,7 +41,7 @@ def test_the_whole_output_is_safe(study: tuple[Path, dict[str, bytes], dict[str,
     assert found.is_safe, [sight.message for sight in found.sights]
 
 
-@pytest.mark.parametrize("modality", ["RTSTRUCT", "RTDOSE", "MR"])
+@pytest.mark.parametrize("modality", ["RTSTRUCT", "RTDOSE", "MR", "PT"])
 def test_one_object_as_it_was_is_found_and_named(
     study: tuple[Path, dict[str, bytes], dict[str, bytes]], tmp_path: Path, modality: str
 ) -> None:

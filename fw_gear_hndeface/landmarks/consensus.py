@@ -23,6 +23,8 @@ COLUMN_MM, BEHIND_MM = 10.0, 18.0
 #: Landmarks that must be in view for the face to count as whole.
 WHOLE = ("brow_left", "brow_right", "globe_left", "globe_right", "nose_tip", "mouth_left", "mouth_right", "chin")
 EYES = ("globe_left", "globe_right")
+#: What of a squeezed face is found where it is: what lies at the eyes and above.
+UPPER = ("globe", "brow", "canthus", "nasion")
 #: Sources that stand for what a person or a network outlined.
 GIVEN = ("rtstruct", "segmentation", "totalsegmentator")
 #: A detection less sure than this needs the jaw profile's agreement.
@@ -106,6 +108,10 @@ def _reconciled(rendered: Landmarks, drawn: Landmarks) -> tuple[Landmarks, Landm
         return Landmarks({}), drawn, ()
     far = [] if seen is None else [name for name, mark in drawn.items() if _away(name, mark, seen, rendered) > FAR_MM]
     squeezed = not any(name in EYES for name in far) and all(name in drawn for name in EYES) and _frame(drawn) is not None
+    if far == ["chin"] and not squeezed:
+        upper = Landmarks({name: rendered[name] for name in rendered if name.startswith(UPPER)})
+        if _frame(upper.updated(drawn)) is not None:
+            return Landmarks({}), upper.updated(drawn), (_stray(far, "The chin was taken, and of the found face what lies above the nose."),)
     if far and (squeezed or _least_sigma(rendered) > SURE_MM):
         return Landmarks({}), drawn, (_stray(far, "What was outlined was taken."),)
     near = {n: mark for n, mark in drawn.items() if n not in far and _outranks(n, mark, rendered)}

@@ -75,23 +75,28 @@ def _parts(labels: LabelMap, meanings: Sequence[str]) -> list[Float]:
 
 
 def menton(maps: Sequence[LabelMap], eyes: tuple[Float, Float] | None) -> Float | None:
-    """The chin's skin: the jaw's midline point farthest from its joints, and the soft tissue below it."""
+    """The chin's skin from the first label map that has a jaw."""
     for labels in maps:
         points = _structure(labels, "mandible")
-        if points is None:
-            continue
-        joints = points[points[:, 2] >= np.quantile(points[:, 2], 0.9)].mean(axis=0)
-        across = np.array([1.0, 0.0, 0.0]) if eyes is None else (eyes[1] - eyes[0]) / np.linalg.norm(eyes[1] - eyes[0])
-        middle = (points.min(axis=0) + points.max(axis=0)) / 2.0 if eyes is None else (eyes[0] + eyes[1]) / 2.0
-        arch = points[np.abs((points - middle) @ across) <= MIDLINE_MM]
-        if len(arch) == 0:
-            continue
-        away = np.linalg.norm(arch - joints, axis=1)
-        bone = arch[away >= away.max() - 3.0].mean(axis=0)
-        down = bone - joints
-        down = down - (down @ across) * across
-        return np.asarray(bone + CHIN_PAD_MM * down / np.linalg.norm(down))
+        found = None if points is None else chin_of(points, eyes)
+        if found is not None:
+            return found
     return None
+
+
+def chin_of(jaw: Float, eyes: tuple[Float, Float] | None) -> Float | None:
+    """The chin's skin: the jaw's midline point farthest from its joints, and the soft tissue below it; (N, 3) LPS mm."""
+    joints = jaw[jaw[:, 2] >= np.quantile(jaw[:, 2], 0.9)].mean(axis=0)
+    across = np.array([1.0, 0.0, 0.0]) if eyes is None else (eyes[1] - eyes[0]) / np.linalg.norm(eyes[1] - eyes[0])
+    middle = (jaw.min(axis=0) + jaw.max(axis=0)) / 2.0 if eyes is None else (eyes[0] + eyes[1]) / 2.0
+    arch = jaw[np.abs((jaw - middle) @ across) <= MIDLINE_MM]
+    if len(arch) == 0:
+        return None
+    away = np.linalg.norm(arch - joints, axis=1)
+    bone = arch[away >= away.max() - 3.0].mean(axis=0)
+    down = bone - joints
+    down = down - (down @ across) * across
+    return np.asarray(bone + CHIN_PAD_MM * down / np.linalg.norm(down))
 
 
 def _structure(labels: LabelMap, meaning: str) -> Float | None:

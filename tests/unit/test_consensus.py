@@ -222,3 +222,36 @@ def test_outlined_eyes_elsewhere_make_the_profile_of_a_cut_face_unsure(shift: tu
     assert not face.is_whole
     assert (face.sigma_mm < 12.0) is sure
     assert ("landmarks_disagree" in [finding.code for finding in face.findings]) is not sure
+
+
+def chin_at(shift: tuple[float, float, float]) -> Landmarks:
+    point = np.array(CANONICAL_FACE_MM["chin"]) + np.array(shift)
+    return Landmarks({"chin": Landmark(point, 6.0, "rtstruct")})
+
+
+def test_a_squeezed_detection_is_stretched_to_the_outlined_chin() -> None:
+    squeezed = Landmarks(
+        {
+            name: mark if mark.point[2] > -15.0 else replace(mark, point=mark.point * np.array([1.0, 1.0, 0.7]))
+            for name, mark in marks("rendered_face", noise_mm=0.5).items()
+        }
+    )
+    drawn = chin_at((0.0, 0.0, -12.0))
+    face = face_of(rendered_face=squeezed, rtstruct=drawn)
+    assert np.linalg.norm(face.landmarks["chin"].point - drawn["chin"].point) < 12.0
+    assert face.landmarks["mouth_left"].point[2] < squeezed["mouth_left"].point[2] - 10.0
+    assert np.linalg.norm(face.landmarks["globe_left"].point - CANONICAL_FACE_MM["globe_left"]) < 4.0
+    assert [finding.code for finding in face.findings] == ["landmarks_disagree"]
+
+
+def test_an_outlined_chin_near_the_found_one_changes_nothing() -> None:
+    alone = face_of(rendered_face=marks("rendered_face"))
+    both = face_of(rendered_face=marks("rendered_face"), rtstruct=chin_at((4.0, -6.0, -9.0)))
+    assert np.array_equal(both.landmarks["chin"].point, alone.landmarks["chin"].point)
+    assert both.findings == ()
+
+
+def test_an_outlined_chin_that_fits_no_face_moves_nothing() -> None:
+    face = face_of(rendered_face=marks("rendered_face"), rtstruct=chin_at((0.0, 90.0, -120.0)))
+    assert face.landmarks["mouth_left"].source == "rendered_face"
+    assert [finding.code for finding in face.findings] == ["landmarks_disagree"]

@@ -150,8 +150,8 @@ def test_measures_are_plain_json_without_infinities() -> None:
 
 
 def test_a_gallery_made_for_other_views_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    gallery.cache_clear()
+    check._gallery.cache_clear()
     monkeypatch.setattr(check, "POSES", POSES[::-1])
     with pytest.raises(ValueError, match="other views"):
         gallery()
-    gallery.cache_clear()
+    check._gallery.cache_clear()

@@ -72,3 +72,25 @@ def test_several_contours_of_an_eye_are_one_eye() -> None:
 )
 def test_what_is_no_pair_of_eyes_says_nothing(rois: tuple[Roi, ...]) -> None:
     assert len(located(*rois)) == 0
+
+
+def arch(depth_mm: float) -> np.ndarray:
+    """Points along a jaw from its joints down and forward to the symphysis, for both sides."""
+    t = np.linspace(0.0, 1.0, 40)
+    half = np.column_stack([50.0 * (1.0 - t**2), 60.0 - depth_mm * t, -10.0 - (depth_mm + 10.0) * t])
+    return np.concatenate([half, half * np.array([-1.0, 1.0, 1.0])])
+
+
+@pytest.mark.parametrize("name", ["Mandible", "Bone_Mandible", "Unterkiefer"])
+def test_a_drawn_jaw_gives_the_chin_below_its_middle(name: str) -> None:
+    marks = located(Roi(name, 1, RoiKind.ORGAN, (arch(80.0),)))
+    assert set(marks) == {"chin"}
+    symphysis = np.array([0.0, -20.0, -100.0])
+    assert 5.0 < np.linalg.norm(marks["chin"].point - symphysis) < 14.0
+    assert abs(marks["chin"].point[0]) < 2.0
+    assert marks["chin"].sigma_mm > 4.0, "where drawing stopped is no sure end"
+
+
+def test_a_piece_of_a_jaw_or_another_organ_gives_no_chin() -> None:
+    assert len(located(Roi("Mandible", 1, RoiKind.ORGAN, (0.3 * arch(80.0),)))) == 0
+    assert len(located(Roi("Larynx", 1, RoiKind.ORGAN, (arch(80.0),)))) == 0

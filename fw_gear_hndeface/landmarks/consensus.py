@@ -111,7 +111,11 @@ def _reconciled(rendered: Landmarks, drawn: Landmarks) -> tuple[Landmarks, Landm
     if far == ["chin"] and not squeezed:
         upper = Landmarks({name: rendered[name] for name in rendered if name.startswith(UPPER)})
         if _frame(upper.updated(drawn)) is not None:
-            return Landmarks({}), upper.updated(drawn), (_stray(far, "The chin was taken, and of the found face what lies above the nose."),)
+            return (
+                Landmarks({}),
+                upper.updated(drawn),
+                (_stray(far, "The chin was taken, and of the found face what lies above the nose."),),
+            )
     if far and (squeezed or _least_sigma(rendered) > SURE_MM):
         return Landmarks({}), drawn, (_stray(far, "What was outlined was taken."),)
     near = {n: mark for n, mark in drawn.items() if n not in far and _outranks(n, mark, rendered)}

@@ -269,10 +269,11 @@ def _audit_outlines(where: str, rois: tuple[Roi, ...], seat: Seat, exposed: Expo
     found.judge(where, shown, matched=seat.original is not None)
     if exposed is None:
         return
+    skin = None if seat.original is None else seat.original.relief
     for roi in rois:
         if roi.kind is RoiKind.SUPPORT or points_box(roi.contours_mm, exposed.rays.grid) is None:
             continue
-        outside = protruding_ml(region(roi, exposed.rays.grid).array, exposed, seat.landmarks)
+        outside = protruding_ml(region(roi, exposed.rays.grid).array, exposed, seat.landmarks, skin)
         if outside > OUTSIDE_ML:
             text = f"{where}: ROI {roi.number} reaches {outside:.1f} mL into the air before the face: the old skin lay there."
             found.tell(where, "region in the air", "surface", text)

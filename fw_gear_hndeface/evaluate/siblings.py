@@ -12,7 +12,7 @@ from skimage.filters import threshold_otsu
 from fw_gear_hndeface.model import Bool, Grid, Landmarks, Mask, Roi, RoiKind, Volume
 from fw_gear_hndeface.ops.boxes import points_box
 from fw_gear_hndeface.ops.polygons import rasterise
-from fw_gear_hndeface.ops.relief import Rays
+from fw_gear_hndeface.ops.relief import Map, Rays
 from fw_gear_hndeface.ops.resample import AIR_HU, lps_grid, resample, resample_mask
 from fw_gear_hndeface.ops.skin import SKIN_HU
 from fw_gear_hndeface.privacy.attacks import Attack, Exposed, Guess
@@ -79,13 +79,22 @@ def region(roi: Roi, grid: Grid) -> Mask:
     return resample_mask(rasterise(roi, Grid((shape[0], shape[1], shape[2]), affine, grid.frame)), grid)
 
 
-def protruding_ml(inside: Bool, exposed: Exposed, landmarks: Landmarks) -> float:
-    """How much of a region lies in the air before eyes, nose and mouth of the released scan, mL."""
+def protruding_ml(inside: Bool, exposed: Exposed, landmarks: Landmarks, skin: Map | None = None) -> float:
+    """How much of a region lies in the air before eyes, nose and mouth of the released scan, mL.
+
+    Parameters
+    ----------
+    skin : the original's skin on the same rays, where it is known: what a region has before it was in the air from the first (a
+        target drawn beyond the skin), and tells nothing.
+    """
     zone = np.logical_or.reduce(list(part_zones(exposed.rays, landmarks).values()))
     dense = exposed.cleaned > SKIN_HU
     # rays run along axis 1; what lies behind the first tissue is a cavity, not the room
     before = ~np.logical_or.accumulate(dense, axis=1) & zone[:, None, :]
     free = inside & before
+    if skin is not None:
+        depth = exposed.rays.depth(np.arange(free.shape[1], dtype=np.float64))
+        free &= depth[None, :, None] >= skin[:, None, :]
     if not free.any():
         return 0.0
     away = ndimage.distance_transform_edt(~dense, sampling=exposed.rays.pixel_mm)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
-from fw_gear_hndeface.model import Bool, Float, Landmarks
+from fw_gear_hndeface.model import Bool, Float, Landmarks, View
 from fw_gear_hndeface.ops.relief import Map, Rays, fill_nearest, membrane
 from fw_gear_hndeface.vocabulary import CANONICAL_FACE_MM
 
@@ -60,9 +60,12 @@ class FaceSign:
 
 
 def part_zones(rays: Rays, landmarks: Landmarks) -> dict[str, Bool]:
-    """The rays that meet each part of the face, as maps."""
+    """The rays that meet each part of the face, as maps; no ray for a part that the scan cuts off."""
     zones = {}
     for part, (names, margin) in PARTS.items():
+        if all(name in landmarks and landmarks[name].view is View.CUT for name in names):
+            zones[part] = np.zeros(rays.shape, dtype=np.bool_)
+            continue
         points = [landmarks[n].point if n in landmarks else rays.frame.canonical(n) for n in names]
         flat = rays.frame.to_frame(np.array(points))
         row, column = rays.pixels(flat[:, 0], flat[:, 2])

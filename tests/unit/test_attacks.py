@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from fw_gear_hndeface.model import Mask, Volume
+from fw_gear_hndeface.model import Landmarks, Mask, View, Volume
 from fw_gear_hndeface.ops.frame import fit_frame
 from fw_gear_hndeface.ops.render import Picture
 from fw_gear_hndeface.privacy import shape
@@ -302,3 +303,20 @@ def test_every_attack_says_where_its_guesses_lie() -> None:
             assert isinstance(guess, Guess)
             assert guess.field.shape == exposed().rays.grid.shape
             assert guess.field.dtype == np.float32
+
+
+def test_a_part_that_the_scan_cuts_off_is_nothing_to_be_shown() -> None:
+    head = make.phantom(plain=True)
+    frame = fit_frame(head.landmarks)
+    assert frame is not None
+    exposed = expose(head.volume, [head.structures["BODY"]], frame)
+    names = {name for part in ("eyes",) for name in shape.PARTS[part][0]}
+    cut = Landmarks({n: replace(m, view=View.CUT if n in names else View.IN_VIEW) for n, m in head.landmarks.items()})
+    whole, partial = shape.part_zones(exposed.rays, head.landmarks), shape.part_zones(exposed.rays, cut)
+    assert whole["eyes"].any()
+    assert not partial["eyes"].any()
+    assert np.array_equal(whole["mouth"], partial["mouth"])
+    found = run_battery(exposed, remember(exposed, cut), [ATTACKS["skin"]])
+    assert found
+    assert all("eyes" not in one.recovered for one in found)
+    assert any("mouth" in one.shows for one in found)

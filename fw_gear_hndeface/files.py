@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+#: Permissions of what only its owner may read.
+PRIVATE = 0o600
+
 
 def sync_file(path: Path) -> None:
     """Wait until a file's bytes lie on the disk."""
@@ -26,11 +29,16 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Put the bytes under their name at once: written beside it, synced, renamed."""
+def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Put the bytes under their name at once: written beside it, synced, renamed.
+
+    Parameters
+    ----------
+    mode : permissions of the file, less what the process masks.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as stream:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

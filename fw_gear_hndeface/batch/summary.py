@@ -86,9 +86,11 @@ def _page(entries: Sequence[Entry], dest: Path) -> str:
     ranked = sorted(entries, key=lambda one: (urgent.index(one.verdict) if one.verdict in urgent else len(urgent), one.stem))
     rows: list[dict[str, Any]] = []
     for entry in ranked:
+        if len(rows) == PAGE_ROWS:
+            break
         qa = _qa_of(entry, dest / entry.stem)
         page = next((output.name for output in entry.outputs if output.name.endswith(".qa.html")), "")
-        if qa and len(rows) < PAGE_ROWS:
+        if qa:
             picture = _picture_of(entry, dest / entry.stem)
             rows.append(cohort_row(qa, f"{entry.stem}/{page}", label=entry.stem, picture=picture))
     shown = f"{len(rows)} of {len(entries)} studies" if len(rows) < len(entries) else f"{len(rows)} studies"

@@ -71,8 +71,9 @@ def reach_frames(leaders: Sequence[Leader], companions: Sequence[Series], key: b
         A companion in another frame of reference that nothing leads to, with policy 'refuse'.
     """
     out = Frames()
-    for leader in leaders:
-        out.scans.setdefault(leader.frame, []).append(leader.scan(key))
+    seen = [(leader, leader.scan(key)) for leader in leaders]
+    for leader, scan in seen:
+        out.scans.setdefault(leader.frame, []).append(scan)
     own = set(out.scans)
     _by_objects(out, own, companions)
     for frame, members in _others(companions, out.scans).items():
@@ -80,7 +81,7 @@ def reach_frames(leaders: Sequence[Leader], companions: Sequence[Series], key: b
             text = f"{members[0].label}: its frame of reference is not the CT's, and no registration object leads there."
             raise GeometryError(f"{text} Add one, or set other_frames=drop or other_frames=register.")
         if policy == "register":
-            _by_ourselves(out, leaders, frame, members, key)
+            _by_ourselves(out, seen, frame, members)
     return out
 
 
@@ -110,13 +111,13 @@ def _by_objects(out: Frames, own: set[str], companions: Sequence[Series]) -> Non
             out.routes.setdefault(frame, {"by": "registration object", "objects": sorted(set(labels))})
 
 
-def _by_ourselves(out: Frames, leaders: Sequence[Leader], frame: str, members: Sequence[Series], key: bytes) -> None:
+def _by_ourselves(out: Frames, seen: Sequence[tuple[Leader, Scan]], frame: str, members: Sequence[Series]) -> None:
     """A frame of reference reached by registering one of its images with the CT."""
     images = sorted((series for series in members if series.kind in IMAGES), key=lambda series: IMAGES.index(series.kind))
     if not images:
         out.failures[frame] = "nothing in its frame of reference is an image that could be registered with the CT."
         return
-    leader = max(leaders, key=lambda leader: leader.stack.volume.grid.shape[0])
+    leader, scan = max(seen, key=lambda pair: pair[0].stack.volume.grid.shape[0])
     try:
         found = register(leader.stack.volume, read_stacks(images[0])[0].volume, leader.head)
     except InputError as error:
@@ -125,8 +126,7 @@ def _by_ourselves(out: Frames, leaders: Sequence[Leader], frame: str, members: S
     if not found.is_good:
         out.failures[frame] = f"its registration with the CT is not good enough ({found.words}). Add a registration object."
         return
-    scan = replace(leader.scan(key), slack_mm=found.skin_mm)
-    out.scans[frame] = [scan.moved(found.transform, frame)]
+    out.scans[frame] = [replace(scan, slack_mm=found.skin_mm).moved(found.transform, frame)]
     out.routes[frame] = _route(found, images[0].label)
     text = f"{images[0].label} was registered with the CT ({found.words}); its frame of reference follows the CT by that."
     out.findings.append(Finding(Level.WARNING, "registered", text, images[0].label))

@@ -15,9 +15,10 @@ from fw_gear_hndeface.errors import InputError, PrivacyError, SettingsError
 from fw_gear_hndeface.evaluate.audit import NO_FACE, Audit
 from fw_gear_hndeface.evaluate.audit import audit as look_at_study
 from fw_gear_hndeface.evaluate.cases import cases_page
-from fw_gear_hndeface.evaluate.compare import Record, checked_methods, run_cohort, tasks_of, write_whole
+from fw_gear_hndeface.evaluate.compare import Record, checked_methods, run_cohort, tasks_of
 from fw_gear_hndeface.evaluate.tables import Table, done, rankings, tables_of
 from fw_gear_hndeface.evaluate.trial import UNTOUCHED
+from fw_gear_hndeface.files import PRIVATE, write_whole
 from fw_gear_hndeface.ops.render import Pose
 from fw_gear_hndeface.privacy.views import pictures
 from fw_gear_hndeface.report.charts import Point, Tile, picture_sheet, privacy_chart
@@ -42,9 +43,9 @@ def compare(studies: Sequence[Path], methods: Sequence[str], output: Path, *, wo
         raise InputError("No study shows a face, so there is nothing to compare. Give planning CTs with the face in view.")
     tables = tables_of(records, names)
     for table in tables:
-        write_whole(output / f"{table.name}.csv", table.csv())
-    write_whole(output / "comparison.md", page(tables, records))
-    write_whole(output / "comparison.html", cases_page(records))
+        write_whole(output / f"{table.name}.csv", table.csv().encode(), mode=PRIVATE)
+    write_whole(output / "comparison.md", page(tables, records).encode(), mode=PRIVATE)
+    write_whole(output / "comparison.html", cases_page(records).encode(), mode=PRIVATE)
     (output / "privacy.png").write_bytes(chart(records, names))
     say(f"Look at {output}: comparison.md, .html, privacy.png, a CSV per table. The folder records/ identifies the heads.")
     return 0
@@ -69,7 +70,8 @@ def audit(paths: Sequence[Path], originals: Sequence[Path], output: Path | None,
             say(f"{head['series']}: no face was found in it, under any disguise that was tried.")
     say("safe: nothing was found that shows the face." if found.is_safe else "unsafe: do not share this study.")
     if output is not None:
-        write_whole(output / "audit.json", json.dumps(found.measures(), indent=2, allow_nan=False) + "\n")
+        text = json.dumps(found.measures(), indent=2, allow_nan=False) + "\n"
+        write_whole(output / "audit.json", text.encode(), mode=PRIVATE)
         (output / "audit.png").write_bytes(picture_sheet(sheet_rows(found)))
         say(f"Look at {output}: audit.json, audit.png. The pictures show the face if it can be seen.")
     return 0 if found.is_safe else PrivacyError.exit_code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -15,6 +14,7 @@ from fw_gear_hndeface import __version__
 from fw_gear_hndeface.errors import HndefaceError, SettingsError
 from fw_gear_hndeface.evaluate.studies import Head, first_head
 from fw_gear_hndeface.evaluate.trial import UNTOUCHED, prepare, settings_of, try_method
+from fw_gear_hndeface.files import PRIVATE, write_whole
 from fw_gear_hndeface.methods import REGISTRY
 
 Say = Callable[[str], None]
@@ -109,7 +109,8 @@ def _records(head: Head, methods: Sequence[str], folder: Path) -> list[Record]:
         record = kept[method]
         if record is None:
             record = {"version": __version__, **try_method(ground, method, seed=1)}
-            write_whole(record_path(folder, head.name, method), json.dumps(record, allow_nan=False))
+            text = json.dumps(record, allow_nan=False)
+            write_whole(record_path(folder, head.name, method), text.encode(), mode=PRIVATE)
         records.append(record)
     return records
 
@@ -126,13 +127,3 @@ def read_record(path: Path) -> Record | None:
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) and record.get("version") == __version__ else None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """The text under its name at once: a file is there in full or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    Path(name).replace(path)

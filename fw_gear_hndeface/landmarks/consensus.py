@@ -68,9 +68,10 @@ def agree(answers: Mapping[str, Landmarks], head: HeadScan) -> Face | None:
     rendered, drawn, findings = _reconciled(rendered, drawn)
     frame, witness = _frame(rendered.updated(drawn)), _frame(profile)
     if frame is None:
-        return (
-            None if witness is None else _cut_face(_backed(profile, drawn), witness, head, _against(profile, drawn, findings))
-        )
+        if witness is None:
+            return None
+        backed = _backed(profile, drawn)
+        return _cut_face(backed, witness, head, _against(backed[1], drawn, findings))
     combined = _with_view(_completed(rendered.updated(drawn), frame), head)
     if findings:
         return Face(_doubted(combined) if rendered else combined, frame, findings)
@@ -143,9 +144,9 @@ def _backed(profile: Landmarks, drawn: Landmarks) -> tuple[Landmarks, HeadFrame 
     return together, _frame(together) if away <= FAR_MM else None
 
 
-def _against(profile: Landmarks, drawn: Landmarks, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+def _against(common: HeadFrame | None, drawn: Landmarks, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """The findings, and one more where both eyes were outlined and the profile's face has them elsewhere."""
-    contradicted = all(name in drawn for name in EYES) and _backed(profile, drawn)[1] is None
+    contradicted = all(name in drawn for name in EYES) and common is None
     return (*findings, _stray(list(EYES), "Neither is sure.")) if contradicted and not findings else findings
 
 

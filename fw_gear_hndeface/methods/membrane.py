@@ -16,6 +16,7 @@ from skimage.draw import polygon2mask
 
 from fw_gear_hndeface.methods.contract import Method, Scene
 from fw_gear_hndeface.model import Float, Mask, Proposal, Volume
+from fw_gear_hndeface.ops.front import positions
 from fw_gear_hndeface.ops.morphology import large_parts
 from fw_gear_hndeface.ops.plain_face import plain_face
 from fw_gear_hndeface.ops.relief import Map, Rays, fill_nearest, first_crossing, first_inside, make_rays, smooth_inside
@@ -92,7 +93,7 @@ def read_face(scene: Scene, shape: Shape) -> Face:
 
 def _deepest_face(rays: Rays, scale: float) -> Map:
     """How deep skin can lie and still be face: behind that, a ray passed over the cut end of the scan into neck or spine."""
-    x = np.abs(rays.low[0] + rays.pixel_mm * np.arange(rays.shape[1]))
+    x = np.abs(positions(rays)[0])
     return np.broadcast_to(scale * 45.0 + 0.5 * np.maximum(x - 35.0 * scale, 0.0), rays.shape)
 
 
@@ -101,7 +102,7 @@ def _fade(face: Face, hull: NDArray[np.bool_], shape: Shape, scale: float) -> Ma
 
     At the cut end of a scan it counts in full: what is left of a face there must not show.
     """
-    x = np.abs(face.rays.low[0] + face.rays.pixel_mm * np.arange(face.rays.shape[1]))
+    x = np.abs(positions(face.rays)[0])
     beside = ~face.seen & (x > 45.0 * scale)
     near = np.clip(ndimage.distance_transform_edt(hull & ~beside) / (shape.fade_mm * scale), 0.0, 1.0)
     return np.asarray(near * near * (3.0 - 2.0 * near))

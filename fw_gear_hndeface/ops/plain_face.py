@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fw_gear_hndeface.ops.front import positions
 from fw_gear_hndeface.ops.relief import Map, Rays
 
 #: Length by which positions are divided before powers are taken, mm.
@@ -19,9 +20,8 @@ MOST_X_MM, LEAST_Z_MM, MOST_Z_MM = 85.0, -125.0, 60.0
 def plain_face(rays: Rays) -> Map:
     """Frame y of the plain face on every ray, mm, at the size of the rays' head frame."""
     scale = rays.frame.scale
-    rows, columns = rays.shape
-    x = (rays.low[0] + rays.pixel_mm * np.arange(columns)) / scale
-    z = (rays.low[2] + rays.pixel_mm * np.arange(rows)) / scale
-    x, z = np.clip(x, -MOST_X_MM, MOST_X_MM) / UNIT_MM, np.clip(z, LEAST_Z_MM, MOST_Z_MM)[:, None] / UNIT_MM
+    x, z = positions(rays)
+    x = np.clip(x / scale, -MOST_X_MM, MOST_X_MM) / UNIT_MM
+    z = np.clip(z / scale, LEAST_Z_MM, MOST_Z_MM) / UNIT_MM
     terms = (depth * x ** (2 * a) * z**b for depth, (a, b) in zip(COEFFICIENTS_MM, POWERS, strict=True))
     return np.asarray(scale * sum(terms))

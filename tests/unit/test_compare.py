@@ -15,10 +15,11 @@ from fw_gear_hndeface import cli
 from fw_gear_hndeface.dicom.synthesize import StudyOptions, write_study
 from fw_gear_hndeface.errors import SettingsError, VerificationError
 from fw_gear_hndeface.evaluate import compare, ranks, trial
-from fw_gear_hndeface.evaluate.compare import Task, checked_methods, read_record, run_study, tasks_of, write_whole
+from fw_gear_hndeface.evaluate.compare import Task, checked_methods, read_record, run_study, tasks_of
 from fw_gear_hndeface.evaluate.structures import structure_of
 from fw_gear_hndeface.evaluate.studies import first_head
 from fw_gear_hndeface.evaluate.tables import Table, tables_of
+from fw_gear_hndeface.files import PRIVATE, write_whole
 from fw_gear_hndeface.model import Roi, RoiKind
 from fw_gear_hndeface.privacy import battery
 from fw_gear_hndeface.privacy.attacks import ATTACKS
@@ -111,9 +112,10 @@ def test_records_of_another_version_or_torn_ones_are_not_used(tmp_path: Path) ->
     assert read_record(path) is None
     path.write_text('{"version": ')
     assert read_record(path) is None
-    write_whole(path, json.dumps({"version": compare.__version__, "n": 1}))
+    write_whole(path, json.dumps({"version": compare.__version__, "n": 1}).encode(), mode=PRIVATE)
     assert read_record(path) == {"version": compare.__version__, "n": 1}
     assert [one.name for one in tmp_path.iterdir()] == ["r.json"], "no half file is left"
+    assert path.stat().st_mode & 0o777 == 0o600, "a record is as identifiable as the head"
 
 
 def test_methods_are_checked_before_work_begins() -> None:

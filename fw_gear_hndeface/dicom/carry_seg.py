@@ -19,6 +19,7 @@ from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
 
 from fw_gear_hndeface.dicom.headers import DAMAGE, PIXEL_DATA, Instance
 from fw_gear_hndeface.dicom.pixels import load
+from fw_gear_hndeface.dicom.seg import INSIDE_SHARE
 from fw_gear_hndeface.dicom.tags import SHORT_TEXT, Stamp, stamp_companion
 from fw_gear_hndeface.errors import DicomError
 from fw_gear_hndeface.model import Bool, Float, Grid, RoiKind
@@ -28,8 +29,6 @@ from fw_gear_hndeface.ops.scan import KEPT, Scan
 CLIPPED = "clipped by face mask"
 #: A segment that holds more of the tissue taken away than this is the patient's outline, whatever its name.
 OUTLINE_SHARE = 0.5
-#: Values of a fractional segmentation at and above this share of its maximum are in.
-INSIDE_SHARE = 0.5
 #: Attributes of the other kinds of segmentation, and of palettes.
 _NOT_BINARY = (
     "SegmentationFractionalType",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from pydicom.dataset import FileDataset
 from fw_gear_hndeface.dicom.headers import DAMAGE, Instance, read_whole
 from fw_gear_hndeface.dicom.study import Series
 from fw_gear_hndeface.errors import DicomError, GeometryError
-from fw_gear_hndeface.model import Finding, Float, Grid, Label, LabelMap, Level
+from fw_gear_hndeface.model import Bool, Finding, Float, Grid, Label, LabelMap, Level
 from fw_gear_hndeface.ops.labels import is_known, label_of
 
 #: How far a frame may lie beside its place on the lattice, as a share of the step between planes.
@@ -23,6 +23,8 @@ OFF_STEP = 0.1
 MOST_PLANES = 20_000
 #: Step of a segmentation on one plane that states no thickness, mm.
 THICKNESS_MM = 3.0
+#: Values of a fractional segmentation at and above this share of its maximum are in.
+INSIDE_SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,41 @@ class _Frames:
     planes: NDArray[np.intp]
     segments: NDArray[np.intp]
     grid: Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """One segment of a segmentation of any kind: what it is, and its voxels (K, J, I) on their own lattice."""
+
+    label: Label
+    grid: Grid
+    inside: Bool
+
+
+def read_segments(series: Series) -> Iterator[Segment]:
+    """Every segment of a series, one at a time: BINARY, FRACTIONAL or LABELMAP.
+
+    Raises
+    ------
+    DicomError, GeometryError
+        A segmentation that cannot be read, or whose frames make no lattice.
+    """
+    for instance in series.instances:
+        dataset = read_whole(instance.member.read(), instance.member.where)
+        try:
+            labels = {label.number: label for label in map(_label, dataset.get("SegmentSequence") or [])}
+            frames = _frames(dataset, instance, series.label)
+            kind = str(dataset.get("SegmentationType") or "")
+            most = float(dataset.get("MaximumFractionalValue") or 255) if kind == "FRACTIONAL" else 0.0
+        except DAMAGE as error:
+            raise DicomError(f"{instance.member.where}: the segmentation is damaged. Send it again.") from error
+        numbers = np.unique(frames.pixels if kind == "LABELMAP" else frames.segments)
+        for number in numbers[numbers > 0].tolist():
+            found = frames.pixels == number if kind == "LABELMAP" else frames.pixels >= max(INSIDE_SHARE * most, 1)
+            inside = np.zeros(frames.grid.shape, np.bool_)
+            for n in np.flatnonzero((frames.segments == number) | (kind == "LABELMAP")):
+                inside[frames.planes[n]] |= found[n]
+            yield Segment(labels.get(number) or label_of(number, f"segment {number}"), frames.grid, inside)
 
 
 def read_label_maps(series: Series) -> tuple[tuple[LabelMap, ...], tuple[Finding, ...]]:

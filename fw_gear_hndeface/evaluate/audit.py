@@ -14,25 +14,15 @@ from fw_gear_hndeface import __version__
 from fw_gear_hndeface.casework import Case, locate
 from fw_gear_hndeface.dicom.archive import open_inputs
 from fw_gear_hndeface.dicom.limits import Limits
-from fw_gear_hndeface.dicom.rtdose import has_icon, read_doses
-from fw_gear_hndeface.dicom.rtstruct import read_rois
+from fw_gear_hndeface.dicom.rtdose import has_icon
 from fw_gear_hndeface.dicom.series import read_stacks
 from fw_gear_hndeface.dicom.study import Contents, Series, SeriesKind, already_defaced, read_contents
 from fw_gear_hndeface.errors import HndefaceError
-from fw_gear_hndeface.evaluate.siblings import (
-    OUTSIDE_ML,
-    Seat,
-    dose_guesses,
-    image_guesses,
-    outline_guess,
-    outline_head,
-    protruding_ml,
-    region,
-)
+from fw_gear_hndeface.evaluate.placing import LOOKED_AT, Place, Placing, look_beside
+from fw_gear_hndeface.evaluate.siblings import Seat, outline_head
 from fw_gear_hndeface.evaluate.studies import LOOKING, Head, read_cases, rois_by_frame
 from fw_gear_hndeface.evaluate.trial import costs, prepare
-from fw_gear_hndeface.model import Mask, Roi, RoiKind, Volume
-from fw_gear_hndeface.ops.boxes import points_box
+from fw_gear_hndeface.model import Mask, RoiKind, Volume
 from fw_gear_hndeface.ops.skin import analysis_volume, find_body
 from fw_gear_hndeface.privacy.attacks import Exposed, calm_tissue, expose
 from fw_gear_hndeface.privacy.battery import Exposure, Original, remember, run_battery
@@ -119,11 +109,10 @@ def audit(paths: Sequence[Path], originals: Sequence[Path], work: Path) -> Audit
     found = Audit()
     with open_inputs(paths, Limits.of(LOOKING), work) as archive:
         contents = read_contents(archive)
-        seats = [seat for case in _cases(contents, found) for seat in [_audit_scan(case, known, found)] if seat is not None]
-        if not seats:
-            seats = [*_seats_from_outlines(contents)]
+        places = [place for case in _cases(contents, found) for place in [_audit_scan(case, known, found)] if place is not None]
+        placing = Placing(places or [*_places_from_outlines(contents)], contents)
         for series in contents.series:
-            _audit_series(series, seats, contents, found)
+            _audit_series(series, placing, found)
     return found
 
 
@@ -150,7 +139,7 @@ def _cases(contents: Contents, found: Audit) -> Iterator[Case]:
             yield Case(stack.volume, stack.padding, rois.get(series.frame, ()), stack.series.label)
 
 
-def _audit_scan(case: Case, known: Sequence[Head], found: Audit) -> tuple[Seat, Exposed | None] | None:
+def _audit_scan(case: Case, known: Sequence[Head], found: Audit) -> Place | None:
     """All attacks on one CT volume; where its face lies, for the objects beside it."""
     before = _same_place(case, known)
     exposed, landmarks, original, how = None, None, None, NO_FACE
@@ -171,7 +160,7 @@ def _audit_scan(case: Case, known: Sequence[Head], found: Audit) -> tuple[Seat, 
     record["attacks"] = [one.measures() for one in shown]
     if before is not None and before.case.scan.grid.matches(case.scan.grid):
         record["cost"] = _costs(before, case.scan, original)
-    return Seat(exposed.rays, landmarks, original), exposed
+    return Place(Seat(exposed.rays, landmarks, original, case.scan.grid.frame), exposed)
 
 
 def _same_place(case: Case, known: Sequence[Head]) -> Head | None:
@@ -216,19 +205,19 @@ def _undisguised(scan: Volume) -> Iterator[tuple[str, Volume]]:
     yield "calm tissue", Volume(scan.grid, np.where(calm_tissue(scan), np.float32(40.0), np.float32(-1000.0)))
 
 
-def _seats_from_outlines(contents: Contents) -> Iterator[tuple[Seat, Exposed | None]]:
+def _places_from_outlines(contents: Contents) -> Iterator[Place]:
     """Where no scan shows where the face lies, a drawn outline of the patient may."""
-    for rois in rois_by_frame(contents).values():
+    for frame, rois in rois_by_frame(contents).items():
         for roi in rois:
             if roi.kind is RoiKind.EXTERNAL and roi.contours_mm:
                 placed = place(Case(outline_head(roi), None, (), "outline"))
                 if placed is not None:
                     head = placed[0]
                     exposed = expose(head.case.scan, [head.scan.body], head.face.frame)
-                    yield Seat(exposed.rays, head.face.landmarks, None), None
+                    yield Place(Seat(exposed.rays, head.face.landmarks, None, frame), None)
 
 
-def _audit_series(series: Series, seats: Sequence[tuple[Seat, Exposed | None]], contents: Contents, found: Audit) -> None:
+def _audit_series(series: Series, placing: Placing, found: Audit) -> None:
     """One object beside the scans: a picture, or something that a face can be read from."""
     claim = already_defaced(series)
     found.series.append({"label": series.label, "kind": series.kind.value, "objects": len(series.instances), "claim": claim})
@@ -242,49 +231,17 @@ def _audit_series(series: Series, seats: Sequence[tuple[Seat, Exposed | None]], 
         if series.instances[0].pixels.rows and has_icon(series):
             found.tell(series.label, "icon", "head", f"{series.label}: its headers carry icons, small pictures of the slices.")
         if series.kind is not SeriesKind.CT:
-            _audit_sibling(series, seats, found)
+            _audit_sibling(series, placing, found)
     except HndefaceError as error:
         found.tell(series.label, "unreadable", "unknown", f"{series.label} could not be judged: {error}")
 
 
-def _audit_sibling(series: Series, seats: Sequence[tuple[Seat, Exposed | None]], found: Audit) -> None:
-    if series.kind is SeriesKind.RTSTRUCT:
-        rois = tuple(roi for drawn in read_rois(series) for roi in drawn.rois)
-        for seat, exposed in seats:
-            _audit_outlines(series.label, rois, seat, exposed, found)
-    elif series.kind is SeriesKind.RTDOSE:
-        for dose in read_doses(series):
-            for seat, _ in seats:
-                shown = seat.judge("dose edge", dose_guesses(dose, seat.rays))
-                found.judge(series.label, shown, matched=seat.original is not None)
-    elif series.kind in (SeriesKind.PET, SeriesKind.MR):
-        _audit_images(series, seats, found)
+def _audit_sibling(series: Series, placing: Placing, found: Audit) -> None:
+    """Everything that can be laid over a face; other images were judged by nobody."""
+    if series.kind in LOOKED_AT:
+        for shown in look_beside(series, placing):
+            found.judge(series.label, shown.exposures, matched=shown.matched)
+            if shown.message:
+                found.tell(series.label, shown.through, shown.shows, shown.message)
     elif series.instances[0].pixels.rows:
         found.tell(series.label, series.kind.value, "unknown", f"{series.label} holds images nobody judged: leave it out.")
-
-
-def _audit_outlines(where: str, rois: tuple[Roi, ...], seat: Seat, exposed: Exposed | None, found: Audit) -> None:
-    """Outlines of the patient as surfaces, and every region that stands in the air where tissue was."""
-    shown = seat.judge("structure outline", outline_guess(rois, seat.rays))
-    found.judge(where, shown, matched=seat.original is not None)
-    if exposed is None:
-        return
-    skin = None if seat.original is None else seat.original.relief
-    for roi in rois:
-        if roi.kind is RoiKind.SUPPORT or points_box(roi.contours_mm, exposed.rays.grid) is None:
-            continue
-        outside = protruding_ml(region(roi, exposed.rays.grid).array, exposed, seat.landmarks, skin)
-        if outside > OUTSIDE_ML:
-            text = f"{where}: ROI {roi.number} reaches {outside:.1f} mL into the air before the face: the old skin lay there."
-            found.tell(where, "region in the air", "surface", text)
-
-
-def _audit_images(series: Series, seats: Sequence[tuple[Seat, Exposed | None]], found: Audit) -> None:
-    """PET and MR: the same head under another light."""
-    if not seats:
-        text = f"{series.label} could not be judged: no scan shows where the face lies. Give it with its CT."
-        found.tell(series.label, "unplaced", "unknown", text)
-    for stack in read_stacks(series):
-        for seat, _ in seats:
-            shown = seat.judge(f"{series.kind.value} surface", image_guesses(stack.volume, seat.rays))
-            found.judge(series.label, shown, matched=seat.original is not None)

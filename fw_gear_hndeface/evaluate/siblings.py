@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from fw_gear_hndeface.model import Bool, Grid, Landmarks, Mask, Roi, RoiKind, Volume
-from fw_gear_hndeface.ops.boxes import points_box
+from fw_gear_hndeface.model import Bool, Float, Grid, Landmarks, Mask, Roi, Volume
 from fw_gear_hndeface.ops.polygons import rasterise
 from fw_gear_hndeface.ops.relief import Map, Rays
-from fw_gear_hndeface.ops.resample import AIR_HU, lps_grid, resample, resample_mask
+from fw_gear_hndeface.ops.resample import AIR_HU, lps_grid, resample, resample_mask, sample
 from fw_gear_hndeface.ops.skin import SKIN_HU
-from fw_gear_hndeface.privacy.attacks import Attack, Exposed, Guess
+from fw_gear_hndeface.ops.transform import Affine, Transform
+from fw_gear_hndeface.privacy.attacks import Attack, Exposed, Field, Guess
 from fw_gear_hndeface.privacy.battery import Exposure, Original, look, measure_guess
 from fw_gear_hndeface.privacy.shape import part_zones
 
@@ -33,18 +33,46 @@ TISSUE_HU = 40.0
 
 @dataclass(frozen=True, eq=False)
 class Seat:
-    """Where a face lies, whatever the image: its rays, its landmarks, and the original where it is known."""
+    """Where a face lies, whatever the image: its rays, its landmarks, and the original where it is known.
+
+    Attributes
+    ----------
+    frame : the frame of reference of the objects that are looked at
+    way : takes points of the rays' space there; None where it is the same
+    """
 
     rays: Rays
     landmarks: Landmarks
     original: Original | None
+    frame: str = ""
+    way: Transform | None = None
 
-    def judge(self, name: str, guesses: Iterator[Guess]) -> list[Exposure]:
+    def judge(self, name: str, guesses: Iterable[Guess]) -> list[Exposure]:
         """What guesses from an object beside the scan show; the recogniser looks at the most telling one."""
         attack = Attack(name, "object beside the scan", lambda _: iter(()))
         measured = [measure_guess(guess, guess.relief(), attack, self.original) for guess in guesses]
         measured.sort(key=_telling, reverse=True)
         return [look(one, self.original) if n == 0 else one for n, one in enumerate(measured)]
+
+    def field(self, volume: Volume, outside: float) -> Field:
+        """An object's values on the rays' grid."""
+        grid, way = self.rays.grid, self.way
+        if way is None or isinstance(way, Affine):
+            here = volume if way is None else Volume(way.inverse().moved(volume.grid, ""), volume.array, volume.unit)
+            return resample(here, grid, outside=outside).array.astype(np.float32)
+        rows, columns = np.indices(grid.shape[1:])
+        planes = (grid.to_patient(np.stack([np.full_like(rows, k), rows, columns], axis=-1)) for k in range(grid.shape[0]))
+        return np.stack([sample(volume, way(points), outside) for points in planes])
+
+    def inside(self, roi: Roi) -> Bool:
+        """A drawn region on the rays' grid."""
+        corners = self.rays.grid.corners()
+        drawn = own_planes(roi, corners if self.way is None else self.way(corners))
+        if drawn is None:
+            return np.zeros(self.rays.grid.shape, np.bool_)
+        if self.way is None:
+            return np.asarray(resample_mask(drawn, self.rays.grid).array)
+        return self.field(Volume(drawn.grid, drawn.array.astype(np.float32)), 0.0) > 0.5
 
 
 def _telling(exposure: Exposure) -> float:
@@ -53,30 +81,34 @@ def _telling(exposure: Exposure) -> float:
     return max((sign.correlation * min(sign.height, 1.0) for sign in exposure.signs.values()), default=-np.inf)
 
 
-def outline_guess(rois: Sequence[Roi], rays: Rays) -> Iterator[Guess]:
-    """The surface of each drawn outline of the patient."""
-    for roi in rois:
-        if roi.kind is RoiKind.EXTERNAL and points_box(roi.contours_mm, rays.grid) is not None:
-            inside = region(roi, rays.grid).array
-            if inside.any():
-                yield Guess(f"outline, ROI {roi.number}", rays, ndimage.gaussian_filter(inside.astype(np.float32), 1.3), 0.5)
+def own_planes(roi: Roi, corners: Float) -> Mask | None:
+    """A drawn region on its own planes, as far as it lies between the corners; None where it does not."""
+    points = np.concatenate(roi.contours_mm) if roi.contours_mm else np.empty((0, 3))
+    if not len(points):
+        return None
+    low, high = np.maximum(points.min(axis=0), corners.min(axis=0)) - 3, np.minimum(points.max(axis=0), corners.max(axis=0)) + 3
+    if np.any(high <= low):
+        return None
+    planes = np.unique(np.round([contour[:, 2].mean() for contour in roi.contours_mm], 2))
+    step = float(np.median(np.diff(planes))) if len(planes) > 1 else 2.0
+    upright = lps_grid(np.array([low, high]), 1.5, "")
+    affine = upright.affine.copy()
+    affine[2, 0], affine[2, 3] = step, planes[np.searchsorted(planes, low[2]).clip(0, len(planes) - 1)]
+    shape = (max(int((high[2] - affine[2, 3]) / step) + 1, 1), *upright.shape[1:])
+    return rasterise(roi, Grid((shape[0], shape[1], shape[2]), affine))
 
 
 def region(roi: Roi, grid: Grid) -> Mask:
     """A drawn region on a turned grid, by way of its own planes: much faster than drawing it obliquely."""
-    points = np.concatenate(roi.contours_mm)
-    low, high = points.min(axis=0), points.max(axis=0)
-    corners = grid.corners()
-    low, high = np.maximum(low - 3, corners.min(axis=0) - 3), np.minimum(high + 3, corners.max(axis=0) + 3)
-    if np.any(high <= low):
-        return Mask.empty(grid, roi.name)
-    planes = np.unique(np.round([contour[:, 2].mean() for contour in roi.contours_mm], 2))
-    step = float(np.median(np.diff(planes))) if len(planes) > 1 else 2.0
-    upright = lps_grid(np.array([low, high]), 1.5, grid.frame)
-    affine = upright.affine.copy()
-    affine[2, 0], affine[2, 3] = step, planes[np.searchsorted(planes, low[2]).clip(0, len(planes) - 1)]
-    shape = (max(int((high[2] - affine[2, 3]) / step) + 1, 1), *upright.shape[1:])
-    return resample_mask(rasterise(roi, Grid((shape[0], shape[1], shape[2]), affine, grid.frame)), grid)
+    drawn = own_planes(roi, grid.corners())
+    return Mask.empty(grid, roi.name) if drawn is None else resample_mask(drawn, grid)
+
+
+def solid_guesses(label: str, inside: Bool, rays: Rays) -> Iterator[Guess]:
+    """The surface of a region, and what ends it: the air around a head, a mask or a bolus is a mould of the face."""
+    behind = np.logical_or.accumulate(inside, axis=1) & ~inside
+    for side, array in ((label, inside), (f"behind {label}", behind)):
+        yield Guess(side, rays, ndimage.gaussian_filter(array.astype(np.float32), 1.3), 0.5)
 
 
 def protruding_ml(inside: Bool, exposed: Exposed, landmarks: Landmarks, skin: Map | None = None) -> float:
@@ -102,20 +134,20 @@ def protruding_ml(inside: Bool, exposed: Exposed, landmarks: Landmarks, skin: Ma
     return float(np.count_nonzero(free & (away > allowed))) * exposed.rays.grid.voxel_ml
 
 
-def dose_guesses(dose: Volume, rays: Rays) -> Iterator[Guess]:
+def dose_guesses(dose: Volume, seat: Seat) -> Iterator[Guess]:
     """Edges of a dose: most planning systems compute none outside the skin."""
-    field = resample(dose, rays.grid, outside=0.0).array.astype(np.float32)
-    if np.count_nonzero(dose.grid.contains(rays.grid.corners())) == 0 and not field.any():
+    field, rays = seat.field(dose, 0.0), seat.rays
+    if not field.any():
         return
     top = float(dose.array.max())
     for share in DOSE_LEVELS:
         yield Guess(f"dose above {100 * share:g} %", rays, ndimage.gaussian_filter(field, 0.7), share * top)
 
 
-def image_guesses(image: Volume, rays: Rays) -> Iterator[Guess]:
+def image_guesses(image: Volume, seat: Seat) -> Iterator[Guess]:
     """Surfaces of an image of any unit: cut at Otsu's threshold and at percentiles of its foreground."""
-    lowest = float(image.array.min())
-    field = resample(image, rays.grid, outside=lowest).array.astype(np.float32)
+    lowest, rays = float(image.array.min()), seat.rays
+    field = seat.field(image, lowest)
     if float(np.ptp(field)) <= 0.0:
         return
     otsu = float(threshold_otsu(field))

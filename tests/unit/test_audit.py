@@ -177,7 +177,7 @@ def test_a_dose_that_stops_at_the_skin_shows_the_skin() -> None:
     exposed = expose(head.volume, [next(head_windows(head.volume)).body], frame)
     dose = Volume(head.volume.grid, np.where(head.structures["BODY"].array, 30.0, 0.0).astype(np.float32))
     seat = siblings.Seat(exposed.rays, head.landmarks, battery.remember(exposed, head.landmarks))
-    found = seat.judge("dose edge", siblings.dose_guesses(dose, exposed.rays))
+    found = seat.judge("dose edge", siblings.dose_guesses(dose, seat))
     assert "surface" in found[0].shows
     blurred = Volume(dose.grid, np.full(dose.grid.shape, 30.0, np.float32))
-    assert not any(one.shows for one in seat.judge("dose edge", siblings.dose_guesses(blurred, exposed.rays)))
+    assert not any(one.shows for one in seat.judge("dose edge", siblings.dose_guesses(blurred, seat)))

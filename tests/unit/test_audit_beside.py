@@ -1,0 +1,170 @@
+"""Segmentations and objects in other frames of reference: the audit lays them over the face, or says that nobody can."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydicom import dcmread
+from scipy import ndimage
+
+from fw_gear_hndeface.evaluate.audit import Audit, audit
+from fw_gear_hndeface.privacy import battery
+from fw_gear_hndeface.privacy.attacks import ATTACKS
+from fw_gear_hndeface.synthetic.head import SyntheticHead
+from tests import labelled
+from tests import phantom as make
+from tests.dicom import build
+from tests.dicom import family as family_of
+from tests.unit.test_audit import defaced
+
+Bool = NDArray[np.bool_]
+SLOW = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scan itself is not what is looked at here."""
+    monkeypatch.setattr(battery, "ATTACKS", {"skin": ATTACKS["skin"]})
+
+
+@cache
+def original() -> SyntheticHead:
+    return make.phantom(plain=True)
+
+
+def body(head: SyntheticHead) -> Bool:
+    """The head and what it encloses, slice by slice."""
+    tissue = head.volume.array > -300
+    return np.stack([ndimage.binary_fill_holes(part) for part in tissue])
+
+
+def looked_at(folder: Path, extra: dict[str, bytes], *, known: bool = False) -> Audit:
+    """The audit of a changed face with further objects beside it, with or without the original."""
+    family = family_of.Family.of(defaced(), folder, structures=False, dose=False)
+    placed = {name: in_frame(data, family.frame) if name == "seg" else data for name, data in extra.items()}
+    path = build.zip_of(folder / "released.zip", {**family.members, **placed})
+    if not known:
+        return audit([path], [], folder)
+    before = family_of.Family.of(original(), folder, structures=False, dose=False)
+    return audit([path], [build.zip_of(folder / "before.zip", before.members)], folder)
+
+
+def fractional(data: bytes) -> bytes:
+    """A binary segmentation as fractions of 200."""
+    ds = dcmread(io.BytesIO(data))
+    bits = np.unpackbits(np.frombuffer(ds.PixelData, np.uint8), bitorder="little")
+    values = np.where(bits[: ds.NumberOfFrames * ds.Rows * ds.Columns], 180, 60).astype(np.uint8)
+    ds.SegmentationType, ds.SegmentationFractionalType, ds.MaximumFractionalValue = "FRACTIONAL", "OCCUPANCY", 200
+    ds.BitsAllocated = ds.BitsStored = 8
+    ds.HighBit, ds.PixelData = 7, values.tobytes() + b"\0" * (values.size % 2)
+    return family_of.encoded(ds)
+
+
+def in_frame(data: bytes, frame: str) -> bytes:
+    ds = dcmread(io.BytesIO(data))
+    ds.FrameOfReferenceUID = frame
+    return family_of.encoded(ds)
+
+
+def segmentation(name: str, mask: Bool, kind: str = "BINARY") -> dict[str, bytes]:
+    stored = labelled.segmentation({name: mask}, original().volume.grid, kind="LABELMAP" if kind == "LABELMAP" else "BINARY")
+    return {"seg": fractional(stored) if kind == "FRACTIONAL" else stored}
+
+
+@pytest.mark.parametrize(
+    ("kind", "known"),
+    [("BINARY", True), *(pytest.param(kind, False, marks=SLOW) for kind in ("BINARY", "FRACTIONAL", "LABELMAP"))],
+)
+def test_a_body_segment_of_any_kind_shows_the_face_it_was_made_on(tmp_path: Path, kind: str, known: bool) -> None:
+    found = looked_at(tmp_path, segmentation("body", body(original()), kind), known=known)
+    assert not found.is_safe
+    assert {sight.where for sight in found.sights} == {"SEG series 12"}
+    assert "segment surface" in {sight.through for sight in found.sights}
+
+
+@pytest.mark.parametrize("known", [True, pytest.param(False, marks=SLOW)])
+def test_a_body_segment_of_the_changed_face_is_safe(tmp_path: Path, known: bool) -> None:
+    found = looked_at(tmp_path, segmentation("body", body(defaced())), known=known)
+    assert found.is_safe, [sight.message for sight in found.sights]
+
+
+@pytest.mark.parametrize("name", ["air", pytest.param("Segment_3", marks=SLOW)])
+def test_the_air_before_a_face_is_its_mould(tmp_path: Path, name: str) -> None:
+    found = looked_at(tmp_path, segmentation(name, ~body(original())), known=True)
+    shown = {sight.through: sight.shows for sight in found.sights if sight.where == "SEG series 12"}
+    assert "surface" in shown.get("segment surface", "")
+
+
+@SLOW
+def test_a_shell_of_skin_shows_the_face_whatever_it_is_called(tmp_path: Path) -> None:
+    whole = body(original())
+    shell = whole & ~ndimage.binary_erosion(whole, iterations=2)
+    found = looked_at(tmp_path, segmentation("Segment_1", shell), known=True)
+    assert {sight.where for sight in found.sights} == {"SEG series 12"}
+
+
+@SLOW
+def test_organs_below_the_skin_are_no_reason(tmp_path: Path) -> None:
+    parts = {name: original().structures[name].array for name in ("Brain", "Bone_Mandible", "Eye_L", "Eye_R")}
+    data = labelled.segmentation(parts, original().volume.grid)
+    found = looked_at(tmp_path, {"seg": data}, known=True)
+    assert found.is_safe, [sight.message for sight in found.sights]
+
+
+def beside(folder: Path, head: SyntheticHead, *, linked: bool) -> dict[str, bytes]:
+    """An MR of a head in a frame of reference of its own, with or without the registration that leads there."""
+    family = family_of.Family.of(head, folder, structures=False, dose=False)
+    ct = set(family.members)
+    moved = family_of.rigid(9.0, (14.0, -22.0, 30.0), head.landmarks["nasion"].point)
+    family_of.add_mr(family, head, frame=family_of.OTHER_FRAME, moved=moved, ghost=0.0)
+    if linked:
+        family_of.add_registration(family, np.linalg.inv(moved))
+    return {name: data for name, data in family.members.items() if name not in ct}
+
+
+def changed_head() -> SyntheticHead:
+    """The head with the changed face, its outline as well."""
+    head = defaced()
+    outline = replace(head.structures["BODY"], array=body(head))
+    return replace(head, structures={**head.structures, "BODY": outline})
+
+
+@pytest.mark.parametrize("known", [True, pytest.param(False, marks=SLOW)])
+def test_an_untouched_image_in_another_frame_is_seen_through_its_registration(tmp_path: Path, known: bool) -> None:
+    found = looked_at(tmp_path, beside(tmp_path, original(), linked=True), known=known)
+    assert {(sight.where, sight.through) for sight in found.sights} == {("MR series 22", "MR surface")}
+
+
+@SLOW
+def test_a_changed_image_in_another_frame_is_safe(tmp_path: Path) -> None:
+    found = looked_at(tmp_path, beside(tmp_path, changed_head(), linked=True), known=True)
+    assert found.is_safe, [sight.message for sight in found.sights]
+
+
+@SLOW
+def test_without_registration_object_a_changed_image_is_registered_and_an_untouched_one_is_not_safe(tmp_path: Path) -> None:
+    found = looked_at(tmp_path, beside(tmp_path, changed_head(), linked=False), known=True)
+    assert found.is_safe, [sight.message for sight in found.sights]
+    found = looked_at(tmp_path, beside(tmp_path, original(), linked=False), known=True)
+    assert {sight.where for sight in found.sights} == {"MR series 22"}
+
+
+def test_an_outline_in_another_frame_is_seen_through_its_registration_and_without_it_not_judged(tmp_path: Path) -> None:
+    moved = family_of.rigid(9.0, (14.0, -22.0, 30.0), original().landmarks["nasion"].point)
+    grid = original().volume.grid
+    data = labelled.segmentation({"body": body(original())}, replace(grid, affine=moved @ grid.affine))
+    family = family_of.Family.of(original(), tmp_path, structures=False, dose=False)
+    family.members.clear()
+    family_of.add_registration(family, np.linalg.inv(moved))
+    alone = {"other": in_frame(data, family_of.OTHER_FRAME)}
+    found = looked_at(tmp_path, {**alone, **family.members}, known=True)
+    assert "segment surface" in {sight.through for sight in found.sights}
+    (told,) = looked_at(tmp_path, alone, known=True).sights
+    assert told.through == "unplaced"
+    assert "another frame of reference" in told.message

@@ -20,6 +20,7 @@ from fw_gear_hndeface.ops.head import HeadScan, head_windows
 from fw_gear_hndeface.ops.polygons import rasterise
 from fw_gear_hndeface.ops.render import Surface
 from fw_gear_hndeface.ops.skin import SKIN_HU
+from fw_gear_hndeface.privacy.attempts import Attempt, try_attacks
 from fw_gear_hndeface.privacy.check import STRANGER_SHARE, Assessment, View, assess, likenesses
 from fw_gear_hndeface.privacy.recognise import aligned_by
 from fw_gear_hndeface.privacy.views import face_surface
@@ -27,7 +28,7 @@ from fw_gear_hndeface.protect import Subject, keep
 from fw_gear_hndeface.report.exhibit import Exhibit, Shown
 from fw_gear_hndeface.report.pictures import make_exhibit
 from fw_gear_hndeface.settings import Settings
-from fw_gear_hndeface.verify import Cost, RoiCost, roi_costs, verify
+from fw_gear_hndeface.verify import Cost, LabelCost, RoiCost, label_costs, roi_costs, verify
 
 Stage = Callable[[str, float], AbstractContextManager[None]]
 #: How strongly the method works on the first try and, while the result comes near the original, on the next ones.
@@ -61,6 +62,13 @@ class Defaced:
     strength: float
     exhibit: Exhibit
     findings: tuple[Finding, ...]
+    attempts: tuple[Attempt, ...] = ()
+    labelled: tuple[LabelCost, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether neither the plain result nor a surface that an attack finds in it can be matched to the original."""
+        return self.assessment.passed and not any(one.is_matched for one in self.attempts)
 
     def measures(self) -> dict[str, Any]:
         """Plain data for the report."""
@@ -83,17 +91,12 @@ class Defaced:
             "strength": self.strength,
             "kept_ml": round(self.plan.keep.volume_ml, 1),
             "scan_unchanged_percent": round(100.0 * (1.0 - self.plan.change.count / self.plan.change.array.size), 3),
-            "rois": [
-                {
-                    "name": cost.roi.name,
-                    "kind": cost.roi.kind.value,
-                    "unchanged_percent": None if cost.unchanged_percent is None else round(cost.unchanged_percent, 4),
-                    "volume_ml": round(cost.volume_ml, 2),
-                    "mean_change_hu": None if cost.mean_change_hu is None else round(cost.mean_change_hu, 3),
-                }
-                for cost in self.rois
+            "rois": [{"name": cost.roi.name, "kind": cost.roi.kind.value, **cost.told()} for cost in self.rois],
+            "labelled": [
+                {"name": cost.label.name, "kind": cost.label.kind.value, "source": cost.source, **cost.told()}
+                for cost in self.labelled
             ],
-            "privacy": self.assessment.measures(),
+            "privacy": {**self.assessment.measures(), "attacks": [one.measures() for one in self.attempts]},
         }
 
 
@@ -149,7 +152,12 @@ def deface_located(case: Case, found: tuple[HeadScan, Face], settings: Settings,
         kept = protect(case, head, face, settings)
     scene = Scene(case.scan, head.body, kept, face.landmarks, face.frame, seed, fill=settings.fill, labels=case.labels)
     with aligned_by(settings.landmark_model):
-        best = _best_attempt(case.label, scene, settings, stage)
+        with stage("privacy", 0.4):
+            known = likenesses(face_surface(scene.scan, [scene.body], scene.frame, SKIN_HU))
+        best = _best_attempt(case.label, scene, known, settings, stage)
+        with stage("attacks", 0.72):
+            attempts = try_attacks(best.after, [head.body, best.plan.change], face.frame, known)
+            _demand_unmatched(case.label, attempts, settings)
     findings = [*outlines, *face.findings, *_exposed(case, best.proposal, best.plan, settings)]
     if settings.landmark_model == "none":
         text = "The privacy check aligned faces by the detector's box, against strangers aligned alike: landmark_model=none."
@@ -159,17 +167,27 @@ def deface_located(case: Case, found: tuple[HeadScan, Face], settings: Settings,
         findings.append(Finding(Level.INFO, "stronger_try", text, case.label))
     with stage("verify", 0.75):
         costs = roi_costs(case.scan, best.after, case.rois)
+        labelled = label_costs(case.scan, best.after, case.labels)
     with stage("pictures", 0.77):
         shown = Shown(best.after, best.plan.change, tuple(cost.roi for cost in costs), face.frame)
         before = face_surface(case.scan, [head.body], face.frame, SKIN_HU) if settings.report_before_images else None
-        exhibit = make_exhibit(shown, best.surface, best.assessment.sights, before)
-    return Defaced(face, best.plan, best.cost, costs, best.assessment, best.strength, exhibit, tuple(findings))
+        exhibit = make_exhibit(shown, best.surface, best.assessment.sights, attempts, before)
+    return Defaced(
+        face, best.plan, best.cost, costs, best.assessment, best.strength, exhibit, tuple(findings), attempts, labelled
+    )
 
 
-def _best_attempt(label: str, scene: Scene, settings: Settings, stage: Stage) -> _Attempt:
+def _demand_unmatched(label: str, attempts: Sequence[Attempt], settings: Settings) -> None:
+    matched = [one.attack for one in attempts if one.is_matched]
+    if matched and settings.privacy == "enforce":
+        raise PrivacyError(
+            f"{label}: the plain result cannot be matched to the original, but the surface that the attack {matched[0]} finds "
+            "in it can. No image was written; try another method or privacy=report."
+        )
+
+
+def _best_attempt(label: str, scene: Scene, known: Sequence[View], settings: Settings, stage: Stage) -> _Attempt:
     """The first try that is as far from the original as strangers usually are, else the farthest of all tries."""
-    with stage("privacy", 0.4):
-        known = likenesses(face_surface(scene.scan, [scene.body], scene.frame, SKIN_HU))
     best: _Attempt | None = None
     for number, strength in enumerate(STRENGTHS):
         tried = _attempt(replace(scene, seed=scene.seed + number, strength=strength), settings.method, known, stage)

@@ -261,7 +261,7 @@ def _settle_faceless(run: _Run) -> None:
 
 
 def _write(writer: ArchiveWriter, run: _Run, key: bytes) -> None:
-    passed = all(made.assessment.passed for _, made in run.done)
+    passed = all(made.passed for _, made in run.done)
     stamp = Stamp(
         version=__version__,
         method=run.settings.method,
@@ -285,7 +285,7 @@ def _write(writer: ArchiveWriter, run: _Run, key: bytes) -> None:
 
 def _privacy_code(run: _Run) -> int:
     """0, or the code of a privacy failure that the settings let through for research."""
-    if all(made.assessment.passed for _, made in run.done):
+    if all(made.passed for _, made in run.done):
         return 0
     text = "The result can be matched to the original. It was written because privacy=report, without any claim of defacing."
     run.note("privacy_failed", text, "study", Level.ERROR)

@@ -62,7 +62,7 @@ def follow_leader(case: Case, leader: Defaced, settings: Settings, stage: Stage)
     text = f"{case.label}: changed by the plan of another volume on the same grid; verified by itself."
     told = (Finding(Level.INFO, "shared_plan", text, case.label),)
     costs = roi_costs(case.scan, after, case.rois)
-    return replace(leader, plan=plan, cost=cost, rois=costs, assessment=assessment, findings=told)
+    return replace(leader, plan=plan, cost=cost, rois=costs, assessment=assessment, findings=told, labelled=())
 
 
 def _body(scan: Volume, frame: HeadFrame) -> Mask | None:

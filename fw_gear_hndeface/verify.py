@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from fw_gear_hndeface.errors import VerificationError
 from fw_gear_hndeface.methods.contract import Bounds
-from fw_gear_hndeface.model import Grid, Plan, Roi, Volume
-from fw_gear_hndeface.ops.boxes import mask_box
+from fw_gear_hndeface.model import Grid, Label, LabelMap, Mask, Plan, Roi, Volume
+from fw_gear_hndeface.ops.boxes import Box, mask_box, points_box
 from fw_gear_hndeface.ops.frame import REGION_MM, HeadFrame
+from fw_gear_hndeface.ops.labels import boxes_of
 from fw_gear_hndeface.ops.polygons import rasterise, roi_box
+from fw_gear_hndeface.ops.resample import resample_mask
 from fw_gear_hndeface.ops.skin import SKIN_HU
 
 #: What holds for a method that does not say otherwise (methods.md 1).
@@ -33,16 +35,39 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class RoiCost:
-    """What became of one drawn region: share of its voxels unchanged, its volume, and by how much its mean HU moved.
+class StructureCost:
+    """What became of one structure: share of its voxels unchanged, its volume, and by how much its mean HU moved.
 
-    Share and mean are None where the region covers no voxel.
+    Share and mean are None where the structure covers no voxel.
     """
 
-    roi: Roi
     unchanged_percent: float | None
     volume_ml: float
     mean_change_hu: float | None = None
+
+    def told(self) -> dict[str, float | None]:
+        """Plain data for the report."""
+        share, moved = self.unchanged_percent, self.mean_change_hu
+        return {
+            "unchanged_percent": None if share is None else round(share, 4),
+            "volume_ml": round(self.volume_ml, 2),
+            "mean_change_hu": None if moved is None else round(moved, 3),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoiCost(StructureCost):
+    """What became of one drawn region."""
+
+    roi: Roi
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelCost(StructureCost):
+    """What became of one structure of a label map, whose `source` says who made the map."""
+
+    label: Label
+    source: str
 
 
 def verify(before: Volume, after: Volume, plan: Plan, frame: HeadFrame, bounds: Bounds = USUAL) -> Cost:
@@ -119,12 +144,45 @@ def roi_costs(before: Volume, after: Volume, rois: Sequence[Roi]) -> tuple[RoiCo
 def _roi_cost(before: Volume, after: Volume, roi: Roi) -> RoiCost:
     box = roi_box(roi, before.grid)
     if box is None:
-        return RoiCost(roi, None, 0.0)
+        return RoiCost(None, 0.0, roi=roi)
     mask = rasterise(roi, before.grid.crop(box))
-    changed = differing(before.array[box], after.array[box])
     if mask.count == 0:
-        return RoiCost(roi, None, 0.0)
-    moved = changed & mask.array
+        return RoiCost(None, 0.0, roi=roi)
+    return RoiCost(*_fate(before, after, box, mask), roi=roi)
+
+
+def _fate(before: Volume, after: Volume, box: Box, mask: Mask) -> tuple[float, float, float]:
+    """Percent unchanged, mL and mean change in HU of the voxels of a mask that covers some of an index box."""
+    old, new = before.array[box], after.array[box]
+    moved = differing(old, new) & mask.array
     share = 100.0 * (1.0 - np.count_nonzero(moved) / mask.count)
-    difference = after.array[box][moved].astype(np.float64) - before.array[box][moved]
-    return RoiCost(roi, float(share), mask.volume_ml, float(difference.sum()) / mask.count)
+    difference = new[moved].astype(np.float64) - old[moved]
+    return float(share), mask.volume_ml, float(difference.sum()) / mask.count
+
+
+def label_costs(before: Volume, after: Volume, maps: Sequence[LabelMap]) -> tuple[LabelCost, ...]:
+    """What became of every structure of label maps, each on the scan's voxels that are nearest to it.
+
+    Volumes are the maps' own. A structure that lies off the scan, or between its voxels, has no share.
+    """
+    found = []
+    for labels in maps:
+        counts = np.bincount(labels.array.ravel())
+        for number, inside in boxes_of(labels).items():
+            volume_ml = float(counts[number]) * labels.grid.voxel_ml
+            share, moved = _label_fate(before, after, labels.crop(inside), number)
+            found.append(LabelCost(share, volume_ml, moved, label=labels.labels[number], source=labels.source))
+    return tuple(found)
+
+
+def _label_fate(before: Volume, after: Volume, part: LabelMap, number: int) -> tuple[float | None, float | None]:
+    """Percent unchanged and mean change in HU of one label; None for both where no voxel of the scan is nearest to it."""
+    rim = int(np.ceil(part.grid.spacing_mm.max() / before.grid.spacing_mm.min()))  # coarse voxels reach beyond their centres
+    box = points_box([part.grid.corners()], before.grid, margin=rim)
+    if box is None:
+        return None, None
+    mask = resample_mask(Mask(part.grid, part.array == number, part.labels[number].name), before.grid.crop(box))
+    if mask.count == 0:
+        return None, None
+    share, _, moved = _fate(before, after, box, mask)
+    return share, moved

@@ -88,16 +88,17 @@ class Attack:
     inner: bool = False
 
 
-def expose(scan: Volume, patient: Sequence[Mask], frame: HeadFrame) -> Exposed:
+def expose(scan: Volume, patient: Sequence[Mask], frame: HeadFrame, *, spacing_mm: float = SPACING_MM) -> Exposed:
     """A head prepared for attack.
 
     Parameters
     ----------
     patient : masks whose union, a little grown, is the patient.
+    spacing_mm : edge of the voxels that attacks work on
     """
     scale = frame.scale
-    rays = make_rays(frame, LOW_MM * scale, HIGH_MM * scale, SPACING_MM)
-    hu = analysis_volume(scan, SPACING_MM, rays.grid).array.astype(np.float32)
+    rays = make_rays(frame, LOW_MM * scale, HIGH_MM * scale, spacing_mm)
+    hu = analysis_volume(scan, spacing_mm, rays.grid).array.astype(np.float32)
     near = np.zeros(rays.grid.shape, dtype=np.bool_)
     for mask in patient:
         near |= resample_mask(mask, rays.grid).array
@@ -175,16 +176,20 @@ def _shrinking(exposed: Exposed) -> Iterator[Guess]:
 
 def _fill_texture(exposed: Exposed) -> Iterator[Guess]:
     """Random fill told from tissue by its texture on the scan's own slices; what is left is the core."""
+    for label, array in _calm_cores(exposed):
+        core = _largest(ndimage.binary_opening(array))
+        yield Guess(label, exposed.rays, ndimage.gaussian_filter(core.astype(np.float32), 0.7), 0.5)
+        yield from _regrown(label, core, exposed)
+
+
+def _calm_cores(exposed: Exposed) -> Iterator[tuple[str, Bool]]:
     scan = _face_part(exposed)
     hu = scan.array.astype(np.float32)
     rough = _local_deviation(hu - ndimage.uniform_filter(hu, (1, 3, 3)))
     fill = (rough > 20.0) & (hu > FILL_HU[0]) & (hu < FILL_HU[1])
-    calm = calm_tissue(scan)
-    dense, fill, calm = (_moved(Mask(scan.grid, array, "texture"), exposed) for array in (hu > SKIN_HU, fill, calm))
-    for label, array in {"fill taken off": dense & ~_largest(ndimage.binary_closing(fill)), "calm tissue": calm}.items():
-        core = _largest(ndimage.binary_opening(array))
-        yield Guess(label, exposed.rays, ndimage.gaussian_filter(core.astype(np.float32), 0.7), 0.5)
-        yield from _regrown(label, core, exposed)
+    dense, fill = (_moved(Mask(scan.grid, array, "texture"), exposed) for array in (hu > SKIN_HU, fill))
+    yield "fill taken off", dense & ~_largest(ndimage.binary_closing(fill))
+    yield "calm tissue", _moved(Mask(scan.grid, calm_tissue(scan), "texture"), exposed)
 
 
 def calm_tissue(scan: Volume) -> Bool:

@@ -21,7 +21,7 @@ from fw_gear_hndeface.report.exhibit import Exhibit
 from fw_gear_hndeface.settings import Settings
 
 #: Raised by one before the point when a promised key changes its meaning or goes.
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 #: Settings whose values stay in the job.
 SECRET = ("seed",)
 
@@ -34,6 +34,7 @@ _DEFAULTS: dict[str, Any] = {
     "added_ml": None,
     "retextured_ml": None,
     "rois": [],
+    "labelled": [],
     "objects": [],
     "privacy": {},
     "pictures": [],

@@ -18,7 +18,9 @@ from fw_gear_hndeface.report.template import page_of
 from fw_gear_hndeface.report.viewer import Viewer
 from fw_gear_hndeface.report.words import (
     SOURCES,
+    STRUCTURE_SOURCES,
     amount,
+    attack_words,
     dose_words,
     facts,
     finding_title,
@@ -34,7 +36,7 @@ _ORDER = ("error", "warning", "info")
 #: Measures of privacy that have words of their own on the page; the others are listed as they are.
 _TOLD = (
     "passed", "views", "views_with_a_face_after", "own_distance", "nearest_distance", "stranger_share", "required_share",
-    "gallery", "sights",
+    "gallery", "sights", "attacks",
 )  # fmt: skip
 
 
@@ -69,7 +71,6 @@ def render_page(data: Mapping[str, Any], material: Material, viewer: Viewer | No
     viewer : NiiVue for the interactive view; without it the page says what is missing
     """
     tone, verdict, advice = headline(data)
-    rois = sorted(data["rois"], key=lambda roi: (roi["kind"] in SURFACES, _unchanged(roi)))
     return page_of(
         "report",
         data=data,
@@ -81,7 +82,8 @@ def render_page(data: Mapping[str, Any], material: Material, viewer: Viewer | No
         numbers=six_numbers(data),
         findings=sorted(data["findings"], key=lambda finding: _ORDER.index(finding["level"])),
         finding_title=finding_title,
-        rois=rois,
+        structures=_structures(data),
+        structure_sources=STRUCTURE_SOURCES,
         doses=_doses(data["objects"]),
         numbers_of=_numbers_of,
         groups=_groups(data["pictures"]),
@@ -91,13 +93,25 @@ def render_page(data: Mapping[str, Any], material: Material, viewer: Viewer | No
         legend=_legend(data["rois"]),
         sources=SOURCES,
         other_privacy={name: value for name, value in data["privacy"].items() if name not in _TOLD},
-        scores={f"view{n}": sight_words(sight) for n, sight in enumerate(data["privacy"].get("sights", []))},
+        scores=_scores(data["privacy"]),
     )
+
+
+def _structures(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Drawn and labelled structures, the most changed first, then those that are meant to change."""
+    drawn = [{"source": "drawn", **roi} for roi in data["rois"]]
+    return sorted([*drawn, *data.get("labelled", [])], key=lambda one: (one["kind"] in SURFACES, _unchanged(one)))
+
+
+def _scores(privacy: Mapping[str, Any]) -> dict[str, str]:
+    """Picture name -> what the recogniser made of it."""
+    sights = {f"view{n}": sight_words(sight) for n, sight in enumerate(privacy.get("sights", []))}
+    return sights | {f"attack-{one['attack']}": attack_words(one) for one in privacy.get("attacks", []) if "attack" in one}
 
 
 def six_numbers(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(value, unit, meaning) of what changed and what did not; fewer where nothing was changed."""
-    rois = [roi for roi in data["rois"] if roi["kind"] not in SURFACES]
+    rois = [one for one in _structures(data) if one["kind"] not in SURFACES]
     untouched = sum(_unchanged(roi) >= 100.0 for roi in rois)
     share, required = data["privacy"].get("stranger_share"), data["privacy"].get("required_share")
     numbers = [
@@ -109,9 +123,9 @@ def six_numbers(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if data.get("scan_unchanged_percent") is not None:
         told.append((amount(data["scan_unchanged_percent"], 2), "%", "of the scan unchanged, bit for bit"))
     if rois:
-        told.append((f"{untouched} of {len(rois)}", "", "drawn structures untouched"))
+        told.append((f"{untouched} of {len(rois)}", "", "structures untouched"))
     elif told:
-        told.append(("none", "", "structures drawn on this scan"))
+        told.append(("none", "", "structures drawn or labelled on this scan"))
     if share is not None:
         told.append((amount(100.0 * share, 0), "%", f"of strangers look as alike ({amount(100.0 * required, 0)} % asked)"))
     return told
@@ -131,7 +145,7 @@ def _base64(data: bytes) -> str:
 
 
 def _groups(pictures: Sequence[Mapping[str, str]]) -> dict[str, list[Mapping[str, str]]]:
-    groups: dict[str, list[Mapping[str, str]]] = {name: [] for name in ("turntable", "slices", "views", "before")}
+    groups: dict[str, list[Mapping[str, str]]] = {name: [] for name in ("turntable", "slices", "views", "attacks", "before")}
     for picture in pictures:
         groups.setdefault(picture["group"], []).append(picture)
     return groups

@@ -1,31 +1,37 @@
-"""The pictures of one run: the head turned round, slices, and every view that the recogniser was shown."""
+"""The pictures of one run: the head turned round, slices, and every view and surface that the recogniser was shown."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from fw_gear_hndeface.ops.render import Pose, Surface
+from fw_gear_hndeface.privacy.attempts import Attempt
 from fw_gear_hndeface.privacy.check import Sight
 from fw_gear_hndeface.privacy.views import pictures
 from fw_gear_hndeface.report.exhibit import Exhibit, Picture, Shown
 from fw_gear_hndeface.report.scene import scene_of
 from fw_gear_hndeface.report.slices import slice_pictures
+from fw_gear_hndeface.report.words import attack_title
 
 #: Ways round the head, degrees; positive is from the patient's left.
 TURNTABLE_DEG = (-90.0, -60.0, -30.0, 0.0, 30.0, 60.0, 90.0)
 PITCH_DEG = -8.0
 
 
-def make_exhibit(shown: Shown, surface: Surface, sights: Sequence[Sight], original: Surface | None = None) -> Exhibit:
+def make_exhibit(
+    shown: Shown, surface: Surface, sights: Sequence[Sight], attempts: Sequence[Attempt] = (), original: Surface | None = None
+) -> Exhibit:
     """Everything a report shows of a defaced scan.
 
     Parameters
     ----------
     surface : of the head after the change, in frame mm
     sights : what the recogniser was shown of it
+    attempts : the surfaces that attacks found in it
     original : of the head before the change, only where somebody asked for it in so many words
     """
     made = [*turntable(surface, "turntable"), *slice_pictures(shown), *(_view(n, sight) for n, sight in enumerate(sights))]
+    made += [Picture(f"attack-{one.attack}", "attacks", attack_title(one.attack), one.grey) for one in attempts]
     before = [] if original is None else turntable(original, "before")
     return Exhibit((*made, *before), scene_of(shown))
 

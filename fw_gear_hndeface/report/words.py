@@ -67,6 +67,27 @@ FINDING_TITLES: dict[str, str] = {
     "verification": "The result broke a promise",
 }
 
+#: Attack -> what is done to the head, for people.
+ATTACK_TITLES: dict[str, str] = {
+    "smoothing": "smoothed, as against noise",
+    "low_pass": "filtered, so that only coarse shape stays",
+    "regrowing": "grown outwards, as against a face cut back",
+    "shrinking": "outer layer taken off, as against a wall laid on",
+    "fill_texture": "new tissue told by its texture and taken off",
+    "mask_shell": "inside of a thermoplastic mask",
+    "muscle": "muscle under the skin (left by design)",
+    "bone": "bone (left by design)",
+}
+
+#: Who made a structure -> in words.
+STRUCTURE_SOURCES: dict[str, str] = {
+    "drawn": "drawn",
+    "given": "label map",
+    "segmentation": "DICOM segmentation",
+    "totalsegmentator": "TotalSegmentator",
+    "nnunet": "nnU-Net",
+}
+
 #: Source of landmarks -> what it is.
 SOURCES: dict[str, str] = {
     "rtstruct": "drawn in the structure set",
@@ -137,3 +158,17 @@ def sight_words(sight: Mapping[str, Any]) -> str:
     """What one view of the result told the recogniser."""
     distance = sight.get("distance")
     return "the original shows no face here" if distance is None else f"distance to the original {distance:.2f}"
+
+
+def attack_title(name: str) -> str:
+    """What an attack does, for people."""
+    return ATTACK_TITLES.get(name, name.replace("_", " "))
+
+
+def attack_words(attack: Mapping[str, Any]) -> str:
+    """What one attack's surface told detector and recogniser."""
+    score, distance = attack.get("detector_score"), attack.get("distance")
+    seen = "no face is seen" if score is None else f"detector score {score:.2f}"
+    if attack.get("matched"):
+        return f"{seen}; matched to the original"
+    return seen if distance is None else f"{seen}; distance to the original {distance:.2f}"

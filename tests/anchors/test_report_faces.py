@@ -16,6 +16,7 @@ from PIL import Image
 
 from fw_gear_hndeface.casework import Case, deface_case
 from fw_gear_hndeface.model import Grid, Mask, Result, RoiKind, Verdict, Volume
+from fw_gear_hndeface.privacy.attempts import try_attacks
 from fw_gear_hndeface.privacy.check import gallery, likenesses
 from fw_gear_hndeface.privacy.recognise import find_face
 from fw_gear_hndeface.privacy.views import face_surface
@@ -25,6 +26,9 @@ from fw_gear_hndeface.report.scene import scene_of
 from fw_gear_hndeface.settings import Settings
 from tests import phantom as make
 from tests.chain import SEED, drawn, frame_of, no_stage
+
+#: What attacks find a surface in a head without a thermoplastic mask.
+ATTACKED = ("smoothing", "low_pass", "regrowing", "shrinking", "fill_texture", "muscle", "bone")
 
 
 class Images(html.parser.HTMLParser):
@@ -94,7 +98,8 @@ def nearest_stranger() -> float:
 
 def test_no_picture_of_a_report_is_nearer_to_the_original_than_strangers_are(tmp_path: Path) -> None:
     pictures = pictures_of(tmp_path, before=False)
-    assert len(pictures) == 7 + 6 + 6 + 1
+    assert len(pictures) == 7 + 6 + 6 + 7 + 1
+    assert {name for name in pictures if name.startswith("attack")} == {f"attack-{attack}" for attack in ATTACKED}
     allowed = nearest_stranger()
     near = {name: distance(picture) for name, picture in pictures.items()}
     assert {name: far for name, far in near.items() if far < allowed} == {}
@@ -138,3 +143,11 @@ def test_the_look_itself_would_see_the_original(tmp_path: Path) -> None:
     assert near["before+0"] < 0.8 * nearest_stranger()
     assert {name for name, far in near.items() if far < nearest_stranger()} <= {n for n in pictures if n.startswith("before")}
     assert "thumbnail" in near
+
+
+def test_the_look_at_an_attacks_picture_would_see_the_original() -> None:
+    head = make.phantom(SEED, plain=True)
+    body = head.structures["BODY"]
+    known = likenesses(face_surface(head.volume, [body], frame_of(head), -300.0))
+    tried = {one.attack: one.grey for one in try_attacks(head.volume, [body], frame_of(head), known)}
+    assert distance(tried["smoothing"]) < nearest_stranger()

@@ -79,7 +79,7 @@ def test_the_report_opens_from_disk_and_asks_for_nothing(report: Path) -> None:
         assert seen.complaints == []
         broken = seen.page.eval_on_selector_all("img", "all => all.filter(one => !one.naturalWidth).length")
         assert broken == 0
-        assert seen.page.locator("img").count() >= 7 + 6 + 6
+        assert seen.page.locator("img").count() >= 7 + 6 + 6 + 7
 
 
 def test_the_interactive_view_draws_when_it_is_opened_and_not_before(report: Path) -> None:

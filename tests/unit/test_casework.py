@@ -17,13 +17,15 @@ from fw_gear_hndeface.methods import REGISTRY, Bounds, Scene
 from fw_gear_hndeface.model import Finding, LabelMap, Landmark, Landmarks, Level, Mask, Proposal, Roi, RoiKind, View
 from fw_gear_hndeface.ops.head import HeadScan
 from fw_gear_hndeface.ops.render import Surface
+from fw_gear_hndeface.privacy.attempts import Attempt
 from fw_gear_hndeface.privacy.check import Assessment
+from fw_gear_hndeface.privacy.match import Match
 from fw_gear_hndeface.privacy.views import face_surface
 from fw_gear_hndeface.settings import Settings
 from fw_gear_hndeface.synthetic.head import SyntheticHead
 from tests import phantom as make
 from tests.chain import SEED, drawn, frame_of, no_stage
-from tests.labelled import label_map
+from tests.labelled import label_map, names
 
 NO_SURFACE = Surface(np.zeros((0, 3), dtype=np.float32), np.zeros((0, 3), dtype=np.float32))
 SEEN = Finding(Level.WARNING, "landmarks_disagree", "They do.", "landmarks")
@@ -65,6 +67,7 @@ def shares(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr(casework, "assess", assess)
     monkeypatch.setattr(casework, "likenesses", lambda surface: [])
     monkeypatch.setattr(casework, "face_surface", lambda *args: NO_SURFACE)
+    monkeypatch.setattr(casework, "try_attacks", lambda *args: ())
     return answers
 
 
@@ -128,6 +131,37 @@ def test_with_privacy_report_the_best_of_them_is_handed_on_as_failed(shares: lis
     done = settled(privacy="report")
     assert not done.assessment.passed
     assert done.strength == 1.2
+
+
+def attacked(monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+    """One attack finds a surface that is as near to the original as this share of strangers."""
+    found = Match(6, 6, 1.0, 0.2, 0.2, share, 1, 61)
+    one = Attempt("shrinking", "not air - 5 mm", False, np.zeros((9, 7), np.uint8), 1.0, found)
+    monkeypatch.setattr(casework, "try_attacks", lambda *given: (one,))
+
+
+def test_a_result_that_an_attack_matches_is_never_written(shares: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    attacked(monkeypatch, 0.0)
+    with pytest.raises(PrivacyError, match=r"CT series 3.*attack shrinking.*No image was written"):
+        settled()
+
+
+def test_with_privacy_report_a_result_that_an_attack_matches_is_handed_on_as_failed(
+    shares: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attacked(monkeypatch, 0.0)
+    done = settled(privacy="report")
+    assert done.assessment.passed
+    assert not done.passed
+    attacked(monkeypatch, 0.5)
+    assert settled().passed
+
+
+def test_attacks_are_in_the_record_and_among_the_pictures(shares: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    attacked(monkeypatch, 0.5)
+    done = settled()
+    assert [one["attack"] for one in done.measures()["privacy"]["attacks"]] == ["shrinking"]
+    assert [picture.name for picture in done.exhibit.group("attacks")] == ["attack-shrinking"]
 
 
 def test_a_face_nobody_detects_needs_no_second_try(monkeypatch: pytest.MonkeyPatch, shares: list[float]) -> None:
@@ -309,7 +343,7 @@ def test_every_stage_is_told(shares: list[float], monkeypatch: pytest.MonkeyPatc
 
     located_as(found()[1], monkeypatch)
     deface_case(case(), Settings(), 1, stage)
-    assert set(told) == {"segment", "locate", "protect", "change", "verify", "privacy", "pictures"}
+    assert set(told) == {"segment", "locate", "protect", "change", "verify", "privacy", "attacks", "pictures"}
     assert told[:3] == ["segment", "locate", "protect"]
 
 
@@ -330,3 +364,7 @@ def test_what_networks_make_goes_into_the_case_and_what_they_say_into_the_findin
     assert seen == [(given, made)]
     assert done is not None
     assert done.findings[0] is slow
+    assert [(one["source"], one["name"]) for one in done.measures()["labelled"]] == [
+        (source, name) for source in ("given", "totalsegmentator") for name in names().values()
+    ]
+    assert all(one["unchanged_percent"] is not None for one in done.measures()["labelled"])

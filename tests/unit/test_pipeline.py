@@ -27,7 +27,9 @@ from fw_gear_hndeface.landmarks import Face
 from fw_gear_hndeface.model import Finding, Grid, Landmark, Landmarks, Level, Mask, Proposal, Verdict, View, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.pipeline import Staged, deface, publish
+from fw_gear_hndeface.privacy.attempts import Attempt
 from fw_gear_hndeface.privacy.check import Assessment
+from fw_gear_hndeface.privacy.match import Match
 from fw_gear_hndeface.report.exhibit import Exhibit, Picture
 from fw_gear_hndeface.settings import Settings
 from fw_gear_hndeface.verify import roi_costs, verify
@@ -294,6 +296,18 @@ def test_a_matched_result_let_through_is_written_without_any_claim(
     for ds in studies.slices_of(work / "out_hndeface.dicom.zip").values():
         assert ds.get("RecognizableVisualFeatures") != "NO"
         assert "113102" not in [item.CodeValue for item in ds.get("DeidentificationMethodCodeSequence", [])]
+
+
+def test_a_result_matched_through_an_attack_and_let_through_is_written_without_any_claim(
+    study: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Attempt("smoothing", "x", False, np.zeros((3, 3), np.uint8), 1.0, Match(6, 6, 1.0, 0.1, 0.1, 0.0, 1, 61))
+    monkeypatch.setattr(pipeline, "deface_case", lambda *given: replace(stand_in()(*given), attempts=(found,)))
+    staged = run(study, work, privacy="report")
+    assert staged.exit_code == 7
+    assert "privacy_failed" in codes(staged)
+    for ds in studies.slices_of(work / "out_hndeface.dicom.zip").values():
+        assert ds.get("RecognizableVisualFeatures") != "NO"
 
 
 def test_padding_is_kept_as_it_was(tmp_path: Path, work: Path) -> None:

@@ -19,11 +19,12 @@ import pytest
 from PIL import Image
 
 from fw_gear_hndeface.model import Finding, Level, Result, Verdict
+from fw_gear_hndeface.privacy.attempts import TRIED
 from fw_gear_hndeface.report import report_data, schema, write_report
 from fw_gear_hndeface.report.data import SECRET, plain
 from fw_gear_hndeface.report.exhibit import Exhibit, Picture
 from fw_gear_hndeface.report.page import material_of, render_page
-from fw_gear_hndeface.report.words import VERDICT_TEXT
+from fw_gear_hndeface.report.words import ATTACK_TITLES, STRUCTURE_SOURCES, VERDICT_TEXT, attack_title
 from fw_gear_hndeface.settings import Settings
 
 MEASURES: dict[str, Any] = {
@@ -38,7 +39,7 @@ MEASURES: dict[str, Any] = {
         {"name": "Mandible", "kind": "organ", "unchanged_percent": 99.9},
     ],
     "objects": [{"modality": "CT", "fate": "defaced"}, {"modality": "RTDOSE", "fate": "left out"}],
-    "privacy": {"own_distance": 0.71, "rank": 17, "attacks": [{"name": "smooth", "face_found": False}]},
+    "privacy": {"own_distance": 0.71, "rank": 17, "trials": [{"name": "smooth", "face_found": False}]},
     "seconds": {"read": 1.5, "change": 2.25},
     "peak_mb": 812.4,
 }
@@ -226,14 +227,14 @@ def test_six_numbers_are_on_the_first_screen() -> None:
         "tissue added": "7.0",
         "tissue given new values": "12.5",
         "of the scan unchanged, bit for bit": "97.70",
-        "drawn structures untouched": "1 of 3",
+        "structures untouched": "1 of 3",
         "of strangers look as alike (5 % asked)": "31",
     }
 
 
 def test_numbers_that_were_not_measured_are_not_shown() -> None:
     assert numbers_of(page(Result(Verdict.NO_FACE, None, FINDINGS, {}))) == {}
-    assert numbers_of(page(result(rois=[], privacy={})))["structures drawn on this scan"] == "none"
+    assert numbers_of(page(result(rois=[], privacy={})))["structures drawn or labelled on this scan"] == "none"
 
 
 def test_the_skin_and_the_couch_do_not_count_as_structures_to_keep() -> None:
@@ -254,6 +255,77 @@ def test_structures_are_sorted_by_worst_and_their_names_are_escaped() -> None:
     assert text.index("PTV &lt;70&gt; &amp; more") < text.index("Mandible") < text.index("Parotid_L")
     assert "PTV <70>" not in text
     assert "99.25 %" in text
+
+
+LABELLED = {"name": "parotid_gland_left", "kind": "organ", "source": "totalsegmentator", "unchanged_percent": 98.5}
+SKIN = {"name": "skin", "kind": "other", "source": "given", "unchanged_percent": 60.0}
+
+
+def test_labelled_structures_stand_among_the_drawn_ones_with_their_source() -> None:
+    text = page(result(labelled=[LABELLED, SKIN]))
+    order = [text.index(f'<th scope="row">{name}') for name in ("parotid_gland_left", "PTV", "Mandible", "Parotid_L", "skin")]
+    assert order == sorted(order), "the most changed first, what is meant to change last"
+    assert '<th scope="row">parotid_gland_left</th><td>organ</td><td>TotalSegmentator</td>' in text
+    assert "<td>organ</td><td>drawn</td>" in text
+    assert "<dd>1 of 4" in text, "labelled structures count, skin does not"
+    jsonschema.validate(report_data(result(labelled=[LABELLED, SKIN]), Settings()), schema())
+
+
+def test_a_dose_is_told_of_the_drawn_structure_alone_where_a_label_has_the_same_name() -> None:
+    before = {"d95": 1.0, "mean": 2.0, "max": 3.0}
+    dose = {"modality": "RTDOSE", "fate": "carried", "rois": [{"name": "Parotid_L", "before": before, "after": before}]}
+    text = page(result(labelled=[{**LABELLED, "name": "Parotid_L"}], objects=[dose]))
+    assert text.count("D95 1.00") == 1
+
+
+ATTACK = {
+    "attack": "shrinking", "surface": "not air - 5 mm", "inner": False, "matched": False,
+    "detector_score": 0.25, "distance": 0.71, "stranger_share": 0.6,
+}  # fmt: skip
+
+
+def attacked(**changes: Any) -> str:
+    privacy = {
+        "views": 6,
+        "passed": True,
+        "gallery": 60,
+        "views_with_a_face_after": 0,
+        "own_distance": 0.7,
+        "stranger_share": 0.6,
+        "required_share": 0.05,
+    }
+    of = result(privacy={**privacy, "attacks": [{**ATTACK, **changes}]})
+    jsonschema.validate(report_data(of, Settings()), schema())
+    return page(of, picture("attack-shrinking", "attacks"))
+
+
+def test_every_attack_is_shown_with_its_score() -> None:
+    text = attacked()
+    assert "detector score 0.25; distance to the original 0.71" in text
+    assert "None can be matched to the original." in text
+    assert text.index('data-name="attack-shrinking"') > text.index('id="attacks"')
+    assert "no face is seen; distance to the original 0.71" in attacked(detector_score=None)
+    assert '<p class="score">detector score 0.25</p>' in attacked(distance=None, inner=True)
+    assert 'id="attacks"' not in page(result(), picture()), "no heading over nothing"
+
+
+def test_an_attack_that_matched_is_told_in_red() -> None:
+    text = attacked(matched=True)
+    assert "One of them can be matched to the original." in text
+    assert "detector score 0.25; matched to the original" in text
+    assert "None can be matched" not in text
+
+
+def test_the_schema_refuses_an_attack_without_its_score() -> None:
+    broken = {name: value for name, value in ATTACK.items() if name != "detector_score"}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(report_data(result(privacy={"attacks": [broken]}), Settings()), schema())
+
+
+def test_every_attack_and_every_source_of_structures_has_words() -> None:
+    assert set(ATTACK_TITLES) == {attack.name for attack in TRIED}
+    assert {"drawn", "given", "segmentation", "totalsegmentator", "nnunet"} == set(STRUCTURE_SOURCES)
+    assert attack_title("new_attack") == "new attack"
 
 
 def test_a_structure_nobody_measured_comes_first_and_says_so() -> None:

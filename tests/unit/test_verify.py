@@ -7,9 +7,9 @@ import pytest
 
 from fw_gear_hndeface.errors import GeometryError, VerificationError
 from fw_gear_hndeface.methods.contract import Bounds
-from fw_gear_hndeface.model import Grid, Mask, Plan, Proposal, Roi, RoiKind, Volume
+from fw_gear_hndeface.model import Grid, Label, LabelMap, Mask, Plan, Proposal, Roi, RoiKind, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
-from fw_gear_hndeface.verify import roi_costs, verify
+from fw_gear_hndeface.verify import label_costs, roi_costs, verify
 from tests.phantom import ugly_grid
 
 #: 240 mm of patient around the head frame, so that some voxels lie outside the face region.
@@ -157,3 +157,49 @@ def test_regions_tell_how_much_of_them_stayed() -> None:
     assert costs[2].unchanged_percent is None
     assert costs[2].volume_ml == 0.0
     assert costs[0].volume_ml == pytest.approx(9 * VOXEL_ML)
+
+
+PAROTID = Label(3, "parotid_left", "parotid left", RoiKind.ORGAN)
+JAW = Label(7, "mandible", "mandible", RoiKind.ORGAN)
+
+
+def changed_around_the_nose() -> tuple[Volume, Volume]:
+    before = scan()
+    array = before.array.copy()
+    array[20, 14:16, 22] = -60
+    return before, Volume(GRID, array)
+
+
+def test_labels_on_the_scans_grid_tell_how_much_of_them_stayed() -> None:
+    numbers = np.zeros(GRID.shape, np.uint16)
+    numbers[20, 14, 21:25] = 3
+    numbers[30, 20, 20] = 7
+    made = label_costs(*changed_around_the_nose(), [LabelMap(GRID, numbers, {3: PAROTID, 7: JAW}, "totalsegmentator")])
+    assert [(cost.label.name, cost.source) for cost in made] == [
+        ("parotid_left", "totalsegmentator"),
+        ("mandible", "totalsegmentator"),
+    ]
+    assert made[0].unchanged_percent == pytest.approx(75.0)
+    assert made[0].mean_change_hu == pytest.approx(-100.0 / 4)
+    assert made[0].volume_ml == pytest.approx(4 * VOXEL_ML)
+    assert (made[1].unchanged_percent, made[1].mean_change_hu) == (100.0, 0.0)
+
+
+def test_a_label_of_coarse_voxels_counts_every_voxel_of_the_scan_in_them() -> None:
+    """One voxel of 5 x 5 x 5 of the scan's, around the changed ones."""
+    affine = GRID.affine.copy()
+    affine[:3, :3] *= 5.0
+    affine[:3, 3] = GRID.to_patient(np.array([20.0, 15.0, 22.0]))
+    numbers = np.full((1, 1, 1), 3, np.uint16)
+    (made,) = label_costs(*changed_around_the_nose(), [LabelMap(Grid((1, 1, 1), affine, ""), numbers, {3: PAROTID})])
+    assert made.unchanged_percent == pytest.approx(100.0 * (1 - 2 / 125))
+    assert made.volume_ml == pytest.approx(125 * VOXEL_ML)
+
+
+def test_a_label_off_the_scan_is_told_as_not_measured() -> None:
+    affine = GRID.affine.copy()
+    affine[:3, 3] += 5000.0
+    numbers = np.full((2, 2, 2), 3, np.uint16)
+    (made,) = label_costs(*changed_around_the_nose(), [LabelMap(Grid((2, 2, 2), affine, ""), numbers, {3: PAROTID})])
+    assert (made.unchanged_percent, made.mean_change_hu) == (None, None)
+    assert made.told() == {"unchanged_percent": None, "volume_ml": round(8 * VOXEL_ML, 2), "mean_change_hu": None}

@@ -6,16 +6,27 @@ import io
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom import dcmread
+from scipy import ndimage
 
 from fw_gear_hndeface.evaluate.audit import audit
+from fw_gear_hndeface.synthetic.head import SyntheticHead
+from tests import labelled
 from tests import phantom as make
 from tests.dicom import build
 from tests.dicom import family as family_of
 from tests.e2e.jobs import run_cli
 
 pytestmark = pytest.mark.slow
+
+
+def segments(head: SyntheticHead) -> bytes:
+    """The body, the room around it and a shell of skin, as a planning system's segmentation."""
+    body = np.stack([ndimage.binary_fill_holes(part) for part in head.volume.array > -300])
+    masks = {"body": body, "air": ~body, "skin": body & ~ndimage.binary_erosion(body, iterations=2)}
+    return labelled.segmentation(masks, head.volume.grid)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +36,12 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, byt
     head = make.phantom(4, plain=True)
     family = family_of.Family.of(head, folder)
     family_of.add_pet(family, head)
-    family_of.add_mr(family, head)
+    to_mr = family_of.rigid(9.0, (14.0, -22.0, 30.0), head.landmarks["nasion"].point)
+    family_of.add_mr(family, head, frame=family_of.OTHER_FRAME, moved=to_mr)
+    family_of.add_registration(family, np.linalg.inv(to_mr))
+    seg = dcmread(io.BytesIO(segments(head)))
+    seg.FrameOfReferenceUID, seg.StudyInstanceUID = family.frame, family.study
+    family.members["SEG/1"] = family_of.encoded(seg)
     source = build.zip_of(folder / "in.zip", family.members)
     done = run_cli(["run", str(source), "-o", "output", "--set", "seed=3"], folder)
     assert done.code == 0, done.told
@@ -41,7 +57,7 @@ def test_the_whole_output_is_safe(study: tuple[Path, dict[str, bytes], dict[str,
     assert found.is_safe, [sight.message for sight in found.sights]
 
 
-@pytest.mark.parametrize("modality", ["RTSTRUCT", "RTDOSE", "MR", "PT"])
+@pytest.mark.parametrize("modality", ["RTSTRUCT", "RTDOSE", "MR", "PT", "SEG"])
 def test_one_object_as_it_was_is_found_and_named(
     study: tuple[Path, dict[str, bytes], dict[str, bytes]], tmp_path: Path, modality: str
 ) -> None:

@@ -259,11 +259,12 @@ def _validate(context: Any) -> None:
 
 
 def _fail(context: Any, source: dict[str, Any], error: Exception, settings: Settings) -> int:
-    """Empty output/, say why in the log and on the input file, and return the error's exit code."""
+    """Empty output/ and work/, say why in the log and on the input file, and return the error's exit code."""
     code = exit_code_of(error)
     log.error(words_for(error))
     log.debug("Passed through:\n%s", frames_of(error))
     _empty(context.output_dir)
+    _empty(context.work_dir)  # a full disk has room for the reason then
     context.metadata = GearMetadata(context)
     if isinstance(error, SettingsError):  # says nothing about the file
         return code
@@ -277,6 +278,8 @@ def _fail(context: Any, source: dict[str, Any], error: Exception, settings: Sett
         _validate(context)
     except HndefaceError:
         context.metadata = GearMetadata(context)  # the input's own metadata do not fit the schema: say nothing about them
+    except OSError:
+        log.debug("work/ takes no file; the reason goes to output/ unchecked.")
     return code
 
 

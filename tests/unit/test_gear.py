@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import socket
@@ -270,6 +271,31 @@ def test_an_image_half_way_into_output_is_taken_back(tmp_path: Path, monkeypatch
     assert set(files) == {"CT info 1.dicom.zip"}
     assert set(qc(files["CT info 1.dicom.zip"])) == {"verdict"}
     assert qc(files["CT info 1.dicom.zip"])["verdict"]["state"] == "FAIL"
+
+
+def test_a_disk_that_the_work_filled_has_room_for_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(_: Any, work: Path, *__: Any, **___: Any) -> None:
+        (work / "half.zip").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(gear, "deface", fill)
+    assert run(job(tmp_path)) == 1
+    assert {path.name for path in (tmp_path / "work").iterdir()} <= {".metadata.json"}
+    assert "The disk is full" in qc(files_of(tmp_path)["CT info 1.dicom.zip"])["verdict"]["message"]
+
+
+def test_a_work_folder_that_takes_nothing_does_not_swallow_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = gear.GearMetadata.write
+
+    def only_output(self: Any, folder: Path, *rest: Any) -> None:
+        if folder.name == "work":
+            raise OSError(errno.ENOSPC, "full")
+        write(self, folder, *rest)
+
+    monkeypatch.setattr(gear.GearMetadata, "write", only_output)
+    failing(monkeypatch, InputError("nothing to read"))
+    assert run(job(tmp_path)) == 3
+    assert qc(files_of(tmp_path)["CT info 1.dicom.zip"])["verdict"]["code"] == 3
 
 
 def test_a_stop_from_outside_empties_output_and_leaves_the_old_handler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,8 @@ from fw_gear_hndeface.report.slices import COLOURS
 from fw_gear_hndeface.report.template import page_of
 from fw_gear_hndeface.report.viewer import Viewer
 from fw_gear_hndeface.report.words import (
+    FATES,
+    OBJECT_NUMBERS,
     SOURCES,
     STRUCTURE_SOURCES,
     amount,
@@ -36,7 +38,7 @@ _ORDER = ("error", "warning", "info")
 #: Measures of privacy that have words of their own on the page; the others are listed as they are.
 _TOLD = (
     "passed", "views", "views_with_a_face_after", "own_distance", "nearest_distance", "stranger_share", "required_share",
-    "gallery", "sights", "attacks",
+    "gallery", "sights", "attacks", "detector_score_before", "detector_score_after",
 )  # fmt: skip
 
 
@@ -85,7 +87,9 @@ def render_page(data: Mapping[str, Any], material: Material, viewer: Viewer | No
         structures=_structures(data),
         structure_sources=STRUCTURE_SOURCES,
         doses=_doses(data["objects"]),
+        fates=FATES,
         numbers_of=_numbers_of,
+        any_numbers=any(_numbers_of(one) for one in data["objects"]),
         groups=_groups(data["pictures"]),
         images=material.images,
         files=material.files,
@@ -127,7 +131,8 @@ def six_numbers(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     elif told:
         told.append(("none", "", "structures drawn or labelled on this scan"))
     if share is not None:
-        told.append((amount(100.0 * share, 0), "%", f"of strangers look as alike ({amount(100.0 * required, 0)} % asked)"))
+        asked = amount(100.0 * required, 0)
+        told.append((amount(100.0 * share, 0), "%", f"of pairs of strangers look as alike ({asked} % asked)"))
     return told
 
 
@@ -163,7 +168,7 @@ def _doses(objects: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 def _numbers_of(one: Mapping[str, Any]) -> str:
     """What else is known of an object than its name, its fate and what stands in the table of structures."""
     rest = {name: value for name, value in one.items() if name not in ("label", "modality", "kind", "fate", "rois")}
-    return facts({name: value for name, value in rest.items() if value not in (None, 0, "")})
+    return facts({OBJECT_NUMBERS.get(name, name): value for name, value in rest.items() if value not in (None, 0, "")})
 
 
 def _legend(rois: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

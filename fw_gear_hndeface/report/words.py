@@ -88,6 +88,21 @@ STRUCTURE_SOURCES: dict[str, str] = {
     "nnunet": "nnU-Net",
 }
 
+#: Fate of an object -> in words, where one word is not enough.
+FATES: dict[str, str] = {"carried": "in the result, brought to the new skin", "left out": "left out: not in the result"}
+
+#: Number about an object -> what it counts; the others are called by their keys.
+OBJECT_NUMBERS: dict[str, str] = {
+    "changed_ml": "changed, mL:",
+    "changed_voxels": "voxels changed:",
+    "clipped": "structures that follow the new skin:",
+    "filled_voxels": "dose voxels filled in new tissue:",
+    "foreign": "structures emptied, of another scan:",
+    "lost": "structures of which nothing is left:",
+    "removed": "references removed:",
+    "zeroed_voxels": "dose voxels set to 0 in new air:",
+}
+
 #: Source of landmarks -> what it is.
 SOURCES: dict[str, str] = {
     "rtstruct": "drawn in the structure set",
@@ -109,7 +124,12 @@ def finding_title(code: str) -> str:
 
 
 def warning_titles(data: Mapping[str, Any]) -> list[str]:
-    """What the warnings of a record are about, each once, as parts of a sentence."""
+    """What the warnings of a record are about, each once, as parts of a sentence.
+
+    A refusal says why itself, and everything else was left out because of it.
+    """
+    if data["verdict"] == "refused":
+        return []
     titles = [finding_title(finding["code"]) for finding in data["findings"] if finding["level"] == "warning"]
     return [title[:1].lower() + title[1:] for title in dict.fromkeys(titles)]
 

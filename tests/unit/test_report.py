@@ -228,7 +228,7 @@ def test_six_numbers_are_on_the_first_screen() -> None:
         "tissue given new values": "12.5",
         "of the scan unchanged, bit for bit": "97.70",
         "structures untouched": "1 of 3",
-        "of strangers look as alike (5 % asked)": "31",
+        "of pairs of strangers look as alike (5 % asked)": "31",
     }
 
 
@@ -309,6 +309,22 @@ def test_every_attack_is_shown_with_its_score() -> None:
     assert 'id="attacks"' not in page(result(), picture()), "no heading over nothing"
 
 
+def test_a_page_without_pictures_does_not_say_that_it_shows_a_head() -> None:
+    assert "shows no picture of the head" in page(Result(Verdict.NO_FACE, None, FINDINGS, {}))
+    assert "shows the defaced head only" in page(result(), picture())
+
+
+@pytest.mark.parametrize(("after", "words"), [(None, "it finds none now"), (0.25, "is 0.25 now")])
+def test_the_detectors_scores_before_and_after_are_told_in_words(after: float | None, words: str) -> None:
+    privacy = {
+        "views": 6, "passed": True, "gallery": 60, "views_with_a_face_after": 0, "own_distance": 0.7, "stranger_share": 0.6,
+        "required_share": 0.05, "detector_score_before": 0.951, "detector_score_after": after,
+    }  # fmt: skip
+    text = page(result(privacy=privacy))
+    assert f"the detector's best score was 0.95 before and {words}." in text
+    assert "detector score before" not in text
+
+
 def test_an_attack_that_matched_is_told_in_red() -> None:
     text = attacked(matched=True)
     assert "One of them can be matched to the original." in text
@@ -340,7 +356,7 @@ def test_findings_landmarks_objects_settings_and_versions_are_told() -> None:
         "PTV meets the face zone: 3.2 mL kept.",
         "CT series 3",
         '<td>seen on pictures of the surface</td><td class="n">2.5</td>',
-        '<th scope="row">RTDOSE</th><td>left out</td><td></td>',
+        '<th scope="row">RTDOSE</th><td>left out: not in the result</td></tr>',
         "name smooth; face found no",
         "max_uncertainty_mm",
         np.__version__,
@@ -369,7 +385,11 @@ def test_warnings_are_named_on_the_first_screen_each_once() -> None:
     text = page(result(findings=(*warnings, other)))
     first = text[: text.index("</header>")]
     assert ": something was left out; a structure set belongs to another scan." in first
-    assert "Mind" not in page(result(findings=()))
+    assert "Please note" in first
+    assert "Please note" not in page(result(findings=()))
+    refused = page(Result(Verdict.REFUSED, None, tuple(warnings), {}))
+    assert "Please note" not in refused, "everything is left out of a refused study"
+    assert "PT series 4 was left out." in refused
 
 
 def test_the_seed_is_not_told() -> None:
@@ -418,7 +438,10 @@ def test_doses_stand_beside_their_structures_and_differences_show() -> None:
     dose = {"modality": "RTDOSE", "label": "RTDOSE series 4", "fate": "carried", "zeroed_voxels": 173, "filled_voxels": 0}
     text = page(result(objects=[{**dose, "rois": [{**region, "after": {**before, "mean": 59.9}}]}]))
     assert "D95 56.38, mean 60.00 → 59.90, max 71.64" in text
-    assert "<td>zeroed voxels 173</td>" in text
+    assert "<td>dose voxels set to 0 in new air: 173</td>" in text
+    assert "<td>in the result, brought to the new skin</td>" in text
+    assert "In numbers" in text
+    assert "In numbers" not in page(result()), "no empty column"
     assert "before → after" not in page(result())
 
 

@@ -16,6 +16,7 @@ from fw_gear_hndeface.ops.change import surface_change
 from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.ops.register import Registered, face_skin, register
 from fw_gear_hndeface.ops.scan import Scan
+from fw_gear_hndeface.ops.stray import room_around
 
 #: Kinds that lie somewhere in a frame of reference and could show the face there.
 PLACED = (SeriesKind.CT, SeriesKind.PET, SeriesKind.MR, SeriesKind.RTSTRUCT, SeriesKind.RTDOSE, SeriesKind.SEG)
@@ -37,12 +38,13 @@ class Leader:
         """Its frame of reference."""
         return self.stack.series.frame
 
-    def scan(self, key: bytes) -> Scan:
-        """As the objects around it see it."""
+    def scan(self, key: bytes, *, air: bool = False) -> Scan:
+        """As the objects around it see it; with `air`, the room around the head as well."""
         slices = frozenset(new_uid(slice_.instance.uid, key) for slice_ in self.stack.slices)
         change = surface_change(self.stack.volume, self.plan)
         skin = face_skin(self.stack.volume, self.head)
-        return Scan(self.stack.volume.grid, change, slices, self.rois, self.head, skin=skin)
+        room = room_around(self.stack.volume, self.head) if air else None
+        return Scan(self.stack.volume.grid, change, slices, self.rois, self.head, skin=skin, air=room)
 
 
 @dataclass
@@ -71,7 +73,8 @@ def reach_frames(leaders: Sequence[Leader], companions: Sequence[Series], key: b
         A companion in another frame of reference that nothing leads to, with policy 'refuse'.
     """
     out = Frames()
-    seen = [(leader, leader.scan(key)) for leader in leaders]
+    air = any(series.kind is SeriesKind.MR for series in companions)
+    seen = [(leader, leader.scan(key, air=air)) for leader in leaders]
     for leader, scan in seen:
         out.scans.setdefault(leader.frame, []).append(scan)
     own = set(out.scans)

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fw_gear_hndeface.dicom.series import Stack, read_stacks
 from fw_gear_hndeface.dicom.study import Series, SeriesKind
 from fw_gear_hndeface.errors import GeometryError
-from fw_gear_hndeface.model import Mask, Plan, Proposal, Volume
+from fw_gear_hndeface.model import Bool, Mask, Plan, Proposal, Volume
 from fw_gear_hndeface.ops.register import skin_apart
 from fw_gear_hndeface.ops.scan import Scan
+from fw_gear_hndeface.ops.stray import stray_signal
 from fw_gear_hndeface.ops.transfer import hidden_parts, site, transferred
 
 #: How far each kind of image smears the skin, mm; never less than one of its voxels (the middle one of its three sizes).
@@ -75,15 +77,25 @@ def _plan(stack: Stack, kind: SeriesKind, scans: Sequence[Scan], seed: int, meth
     volume = stack.volume
     spread = max(SPREAD_MM[kind], float(np.median(volume.grid.spacing_mm)))
     change = np.zeros(volume.grid.shape, np.bool_)
-    array = volume.array.astype(np.float32) if len(scans) > 1 else volume.array
+    array = volume.array.astype(np.float32)
     for scan in scans:
         where = site(scan, volume.grid, spread, ghosts=kind is SeriesKind.MR)
-        if where is None:
-            continue
-        plan = transferred(volume, where, seed, method=method)
-        if len(scans) == 1:
-            return plan
-        array[plan.change.array] = plan.fill_hu
-        change |= plan.change.array
-    proposal = Proposal(Mask(volume.grid, change, "carried zone"), array[change].astype(np.float32), method)
+        if where is not None:
+            plan = transferred(volume, where, seed, method=method)
+            array[plan.change.array] = plan.fill_hu
+            change |= plan.change.array
+    if kind is SeriesKind.MR:
+        _clean(volume, scans, seed, array, change)
+    proposal = Proposal(Mask(volume.grid, change, "carried zone"), array[change], method)
     return proposal.without(Mask.empty(volume.grid, "nothing"))
+
+
+def _clean(image: Volume, scans: Sequence[Scan], seed: int, array: NDArray[np.float32], change: Bool) -> None:
+    """Give quiet air to what shines in the air around the head, in place; voxels that have new values already keep them."""
+    for scan in scans:
+        found = None if scan.air is None else stray_signal(image, scan.air, scan.slack_mm)
+        if found is not None:
+            stray, quiet = found
+            fresh = stray.array & ~change
+            array[fresh] = np.random.default_rng(seed).choice(quiet, int(np.count_nonzero(fresh)))
+            change |= fresh

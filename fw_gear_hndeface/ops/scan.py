@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fw_gear_hndeface.model import Float, Grid, Roi, RoiKind
+from fw_gear_hndeface.model import Bool, Float, Grid, Mask, Roi, RoiKind
 from fw_gear_hndeface.ops.change import Change
 from fw_gear_hndeface.ops.frame import HeadFrame, moved_head
 from fw_gear_hndeface.ops.transform import Affine, Transform
@@ -28,6 +28,7 @@ class Scan:
     head : where its face lies; None where nobody asks
     slack_mm : how far it may lie beside its place in this frame of reference, by the registration that led there
     skin : points on the skin of its face before the change, (N, 3) LPS mm; none where nobody asks
+    air : the room around the head, well away from it; None where nobody asks
     """
 
     grid: Grid
@@ -37,18 +38,27 @@ class Scan:
     head: HeadFrame | None = None
     slack_mm: float = 0.0
     skin: Float = field(default_factory=lambda: np.empty((0, 3)))
+    air: Mask | None = None
 
     def moved(self, transform: Transform, frame: str) -> Scan:
         """The scan in another frame of reference, into which `transform` takes its points."""
         rois = tuple(replace(roi, contours_mm=tuple(transform(points) for points in roi.contours_mm)) for roi in self.rois)
         head = None if self.head is None else moved_head(self.head, transform)
+        skin, air, change = transform(self.skin), self.air, self.change
         if isinstance(transform, Affine):
-            grid, change = transform.moved(self.grid, frame), self.change
+            grid = transform.moved(self.grid, frame)
+            change = None if change is None else replace(change, grid=transform.moved(change.grid, frame))
+            air = None if air is None else Mask(transform.moved(air.grid, frame), air.array, air.name)
+        else:
+            grid = _around(self.grid, transform, frame)
             if change is not None:
-                change = replace(change, grid=transform.moved(change.grid, frame))
-            return Scan(grid, change, self.slices, rois, head, self.slack_mm, transform(self.skin))
-        change = None if self.change is None else _warped(self.change, transform, frame)
-        return Scan(_around(self.grid, transform, frame), change, self.slices, rois, head, self.slack_mm, transform(self.skin))
+                change = Change(
+                    _around(change.grid, transform, frame), **_warped(change.arrays(), change.grid, transform, frame)
+                )
+            if air is not None:
+                warped = _warped({"air": air.array}, air.grid, transform, frame)
+                air = Mask(_around(air.grid, transform, frame), warped["air"], air.name)
+        return Scan(grid, change, self.slices, rois, head, self.slack_mm, skin, air)
 
 
 def _around(grid: Grid, transform: Transform, frame: str) -> Grid:
@@ -63,14 +73,15 @@ def _around(grid: Grid, transform: Transform, frame: str) -> Grid:
     return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine, frame)
 
 
-def _warped(change: Change, transform: Transform, frame: str) -> Change:
-    """A change looked up from a lattice in the other space, slice by slice."""
-    grid, back = _around(change.grid, transform, frame), transform.inverse()
-    arrays = change.arrays()
+def _warped(arrays: dict[str, Bool], source: Grid, transform: Transform, frame: str) -> dict[str, Bool]:
+    """Arrays of a lattice looked up from `_around` it in the other space, slice by slice."""
+    grid, back = _around(source, transform, frame), transform.inverse()
     out = {name: np.zeros(grid.shape, np.bool_) for name in arrays}
     rows, columns = np.indices(grid.shape[1:])
     for k in range(grid.shape[0]):
         points: Float = back(grid.to_patient(np.stack([np.full_like(rows, k), rows, columns], axis=-1)))
+        index = np.rint(source.to_index(points)).astype(np.intp)
+        inside = np.all((index >= 0) & (index < np.array(source.shape)), axis=-1)
         for name, array in arrays.items():
-            out[name][k] = change.look_up(array, points)
-    return Change(grid, **out)
+            out[name][k][inside] = array[tuple(index[inside].T)]
+    return out

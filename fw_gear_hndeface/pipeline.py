@@ -172,13 +172,15 @@ def _sort(archive: Archive, run: _Run) -> tuple[list[Series], dict[str, RoiSet]]
     archive, run.labels = take_labels(archive, run.settings.label_table)
     contents = read_contents(archive)
     run.findings += contents.findings
-    scans = [series for series in contents.series if series.kind is SeriesKind.CT]
+    found = [series for series in contents.series if series.kind is SeriesKind.CT]
+    # an Enhanced CT beside others is left out like any companion that cannot follow; alone it ends the job, in words
+    scans = [series for series in found if not series.is_multi_frame] or found
     if not scans:
         raise InputError("The input holds no CT series with slices. Give the CT that the study was planned on.")
     rois = _read_rois([s for s in contents.series if s.kind is SeriesKind.RTSTRUCT], {s.frame for s in scans}, run)
     run.labels.read_segmentations(contents.series, {s.frame for s in scans})
     run.series = contents.series
-    run.companions = [series for series in contents.series if series.kind is not SeriesKind.CT]
+    run.companions = [series for series in contents.series if not any(series is scan for scan in scans)]
     return [series for series in scans if not _is_done_already(series, run)], rois
 
 

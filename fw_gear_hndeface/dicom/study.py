@@ -38,14 +38,15 @@ class SeriesKind(StrEnum):
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _CLASSES = {
     "2": SeriesKind.CT, "2.1": SeriesKind.CT, "2.2": SeriesKind.CT,
-    "4": SeriesKind.MR, "4.1": SeriesKind.MR, "4.4": SeriesKind.MR,
+    "4": SeriesKind.MR, "4.1": SeriesKind.MR, "4.3": SeriesKind.MR, "4.4": SeriesKind.MR,
     "128": SeriesKind.PET, "128.1": SeriesKind.PET, "130": SeriesKind.PET,
     "66.1": SeriesKind.REG, "66.3": SeriesKind.REG, "66.4": SeriesKind.SEG, "66.7": SeriesKind.SEG,
     "481.2": SeriesKind.RTDOSE, "481.3": SeriesKind.RTSTRUCT, "481.5": SeriesKind.RTPLAN, "481.8": SeriesKind.RTPLAN,
     "7": SeriesKind.CAPTURE, "7.1": SeriesKind.CAPTURE, "7.2": SeriesKind.CAPTURE,
     "7.3": SeriesKind.CAPTURE, "7.4": SeriesKind.CAPTURE,
 }  # fmt: skip
-_MULTI_FRAME = {_STORAGE + tail for tail in ("2.1", "2.2")}
+#: Enhanced images, and those converted to look like them: a whole volume in one object, its geometry frame by frame.
+_MULTI_FRAME = {_STORAGE + tail for tail in ("2.1", "2.2", "4.1", "4.3", "4.4", "128.1", "130")}
 _IMAGES = (SeriesKind.CT, SeriesKind.PET, SeriesKind.MR)
 _DIRECTORY = "1.2.840.10008.1.3.10"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from pydicom.pixels.utils import pack_bits
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
+from scipy import ndimage
 
 from fw_gear_hndeface.dicom.headers import DAMAGE, PIXEL_DATA, Instance
 from fw_gear_hndeface.dicom.pixels import load
@@ -24,6 +26,7 @@ from fw_gear_hndeface.dicom.tags import SHORT_TEXT, Stamp, stamp_companion
 from fw_gear_hndeface.errors import DicomError
 from fw_gear_hndeface.model import Bool, Float, Grid, RoiKind
 from fw_gear_hndeface.ops.labels import label_of
+from fw_gear_hndeface.ops.outlines import LEAST_TISSUE
 from fw_gear_hndeface.ops.scan import KEPT, Scan
 
 CLIPPED = "clipped by face mask"
@@ -64,18 +67,20 @@ class _Frame:
 
 @dataclass(frozen=True, eq=False)
 class _Plane:
-    """A change on one plane: room around the new body, tissue that came, tissue that went."""
+    """A change on one plane: room around the new body, tissue that came, tissue that went, what is near, the old body."""
 
     room: Bool
     came: Bool
     gone: Bool
+    near: Bool
+    before: Bool
 
 
 def carry_seg(instance: Instance, scans: Sequence[Scan], stamp: Stamp) -> FollowedSeg:
     """The segmentation on the defaced CT, as BINARY: label maps are known to few readers, fractions show partial skin.
 
     Segments of targets, organs, nodes and eyes that lose no tissue stay as they are. Outlines of the patient gain what came;
-    every segment loses what lies in the room around the new body near the change.
+    every other segment loses what lies in the room around the new body near the change, and its parts that lie in the air.
 
     Raises
     ------
@@ -153,19 +158,40 @@ def _followed(frames: Sequence[_Frame], scans: Sequence[Scan], kinds: dict[int, 
         seen.append(planes[key])
     outlines = {number for number, kind in kinds.items() if kind is RoiKind.EXTERNAL} | _outlines_by_shape(frames, seen, planes)
     touched = {f.segment for f, plane in zip(frames, seen, strict=True) if plane is not None and np.any(f.mask & plane.gone)}
+    touched |= {number for number in _in_air(frames, seen) if kinds.get(number, RoiKind.ORGAN) in (RoiKind.ORGAN, RoiKind.NODE)}
     masks = []
     for frame, plane in zip(frames, seen, strict=True):
         mask = frame.mask
         kept = kinds.get(frame.segment, RoiKind.ORGAN) in KEPT and frame.segment not in touched | outlines
         if plane is not None and not kept:
-            mask = mask & ~plane.room
-            mask = mask | plane.came if frame.segment in outlines else mask
+            mask = (mask & ~plane.room) | plane.came if frame.segment in outlines else _on_tissue(mask, plane) & ~plane.room
         changed = int(np.count_nonzero(mask != frame.mask))
         out.changed += changed
         if changed:
             out.clipped.add(frame.segment)
         masks.append(mask)
     return masks
+
+
+def _on_tissue(mask: Bool, plane: _Plane) -> Bool:
+    """A segment on a plane without its parts that lie in the air near the change: where they end, the old skin was."""
+    parts, count = ndimage.label(mask)
+    near = np.bincount(parts[plane.near], minlength=count + 1)
+    held = np.bincount(parts[plane.near & plane.before], minlength=count + 1)
+    airy = held < LEAST_TISSUE * near
+    airy[0] = True
+    return np.asarray(~airy[parts])
+
+
+def _in_air(frames: Sequence[_Frame], seen: Sequence[_Plane | None]) -> set[int]:
+    """Segments that near the change hold next to no tissue: no organ does that, whatever its name."""
+    near: Counter[int] = Counter()
+    held: Counter[int] = Counter()
+    for frame, plane in zip(frames, seen, strict=True):
+        if plane is not None:
+            near[frame.segment] += int(np.count_nonzero(frame.mask & plane.near))
+            held[frame.segment] += int(np.count_nonzero(frame.mask & plane.near & plane.before))
+    return {number for number, count in near.items() if held[number] < LEAST_TISSUE * count}
 
 
 def _outlines_by_shape(frames: Sequence[_Frame], seen: Sequence[_Plane | None], planes: dict[bytes, _Plane | None]) -> set[int]:
@@ -183,14 +209,14 @@ def _plane(grid: Grid, scans: Sequence[Scan]) -> _Plane | None:
     found = [scan.change for scan in scans if scan.change is not None]
     rows, columns = np.indices(grid.shape[1:])
     points: Float = grid.to_patient(np.stack([np.zeros_like(rows), rows, columns], axis=-1))
-    near = [change for change in found if bool(change.grid.contains(points).any())]
-    if not near:
+    here = [change for change in found if bool(change.grid.contains(points).any())]
+    if not here:
         return None
-    room, came, gone = (
-        np.logical_or.reduce([change.look_up(getattr(change, name), points) for change in near])
-        for name in ("room", "came", "gone")
+    room, came, gone, near, before = (
+        np.logical_or.reduce([change.look_up(getattr(change, name), points) for change in here])
+        for name in ("room", "came", "gone", "near", "before")
     )
-    return _Plane(room, came, gone) if (room | came | gone).any() else None
+    return _Plane(room, came, gone, near, before) if (room | came | gone).any() else None
 
 
 def _describe_binary(dataset: FileDataset, frames: Sequence[_Frame], kind: str) -> None:

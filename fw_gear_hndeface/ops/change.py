@@ -47,6 +47,11 @@ class Change:
         """Air around the new body near the change: nothing drawn or dosed may reach into it."""
         return self.near & ~self.body
 
+    @cached_property
+    def before(self) -> Bool:
+        """The old body: tissue that stayed, what it encloses, and tissue that went."""
+        return (self.body & ~self.came) | self.gone
+
     def look_up(self, array: Bool, points: Float) -> Bool:
         """The value of one of the arrays at LPS points, (..., 3) -> (...); False off the grid."""
         index = np.rint(self.grid.to_index(points)).astype(np.intp)

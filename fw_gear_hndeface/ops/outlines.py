@@ -17,6 +17,8 @@ from fw_gear_hndeface.ops.morphology import with_neighbours
 
 #: Pieces and holes smaller than this are leftovers of the cut, mm2.
 SLIVER_MM2 = 1.0
+#: A part of a region with less tissue near the change than this lies in the air: mask, bolus, room.
+LEAST_TISSUE = 0.1
 #: Overlays snap to this, mm: far below what a structure set stores, so that voxel edges and drawn lines meet without slits.
 SNAP_MM = 1e-6
 #: Contours whose planes lie nearer than this are on one plane, mm.
@@ -48,8 +50,8 @@ def redrawn(contours: Sequence[Float], change: Change, *, external: bool) -> tup
     Parameters
     ----------
     contours : closed polygons of one plane, each (N, 3) LPS mm; one inside another is a hole
-    external : outlines of the patient follow the new body near the change; everything else only loses what lies in the room
-        around it
+    external : outlines of the patient follow the new body near the change; everything else loses what lies in the room around
+        it, and the parts that lie in the air: where they end, the old skin was
 
     Returns
     -------
@@ -69,11 +71,23 @@ def redrawn(contours: Sequence[Float], change: Change, *, external: bool) -> tup
         outside = shapely.difference(old, plane.cells(near), grid_size=SNAP_MM)
         new = shapely.union(outside, plane.cells(fresh), grid_size=SNAP_MM)
     else:
-        new = shapely.difference(old, plane.cells(room), grid_size=SNAP_MM)
+        new = shapely.difference(_on_tissue(old, plane, change, index), plane.cells(room), grid_size=SNAP_MM)
     if _same_area(old, new):
         return None
     rings = [_keyholed(part, plane.shrink) for part in _polygons(new) if part.area >= SLIVER_MM2 * plane.shrink]
     return plane.lifted(rings, contours)
+
+
+def _on_tissue(region: shapely.Geometry, plane: _Plane, change: Change, index: NDArray[np.intp] | None) -> shapely.Geometry:
+    """A region without its parts that lie in the air near the change."""
+    near, tissue = plane.sample(change.near, index), plane.sample(change.before, index)
+    parts = _polygons(region)
+    kept = []
+    for part in parts:
+        inside = plane.covered(part, near) & near
+        if np.count_nonzero(inside & tissue) >= LEAST_TISSUE * np.count_nonzero(inside):
+            kept.append(part)
+    return region if len(kept) == len(parts) else shapely.union_all(kept)
 
 
 @dataclass(frozen=True, eq=False)

@@ -185,6 +185,21 @@ def test_a_region_with_nothing_left_keeps_its_name_and_loses_its_contours(tmp_pa
     assert rings(out, 2) == [[str(value) for value in far.ContourData]]
 
 
+def test_the_air_before_the_face_is_no_mould_of_it(tmp_path: Path) -> None:
+    """Where a region of air, a bolus or a mask ends, the skin was: its far part would still tell how far the nose stood out."""
+    affine = build.truth_affine(STEPS, 0.0)
+    wide, across = box(-30, 9.5, -20, 50), box(-30, 25, -20, 50)
+    regions = [("air", "", wide), ("Ring 2cm", "", wide), ("Ring 5cm", "", across), ("Organ", "ORGAN", wide)]
+    drawn = [(name, kind, [contour(texts(affine, k, corners), None) for k in (1, 4)]) for name, kind, corners in regions]
+    sets = structure_set(drawn)
+    out = followed(tmp_path, sets)
+    heights = [[round(float(ring[2]) - build.ORIGIN[2], 1) for ring in rings(out, n)] for n in (1, 2, 3, 4)]
+    assert heights[:2] == [[3.0], [3.0]], "gone on the plane of the change, as drawn elsewhere"
+    assert heights[2] == [3.0, 12.0], "what reaches into the body is cut, not lost"
+    assert rings(out, 3)[1] != rings(sets, 3)[1]
+    assert rings(out, 4) == rings(sets, 4), "what is named like medicine stays as drawn"
+
+
 def test_a_hole_is_joined_by_a_channel_and_stays_a_hole(tmp_path: Path) -> None:
     affine = build.truth_affine(STEPS, 0.0)
     drawn = [contour(texts(affine, 4, box(9.5, 34.5, 3.5, 25.5)), 4), contour(texts(affine, 4, box(25, 30, 8, 20)), 4)]

@@ -109,6 +109,21 @@ def test_outlines_follow_organs_stay_and_nothing_is_left_in_the_room(tmp_path: P
     assert done.changed == sum(int(np.count_nonzero(after[name] != before[name])) for name in before)
 
 
+@pytest.mark.parametrize("name", ["air", "Segment_3"])
+def test_the_air_before_the_face_is_no_mould_of_it(tmp_path: Path, name: str) -> None:
+    before = {name: np.zeros(SHAPE, np.bool_), "parotid_left": masks()["parotid_left"], "GTVp": np.zeros(SHAPE, np.bool_)}
+    before[name][:, :10] = True
+    before[name][:, 38:, 27:] = True  # a part of it far from the change
+    before["GTVp"][:, 7:9, 12:14] = True
+    done, out = followed(tmp_path, labelled.segmentation(before, GRID, keep_empty=True))
+    after = segments(out)
+    assert not after[name][:, :10].any(), "also where it is farther from the skin than any outline is looked at"
+    assert after[name][:, 38:, 27:].all()
+    assert np.array_equal(after["parotid_left"], before["parotid_left"])
+    assert np.array_equal(after["GTVp"], before["GTVp"]), "a target stays wherever it is drawn"
+    assert done.clipped == {1}
+
+
 def test_a_label_map_becomes_binary_frames_of_the_labels_it_holds(tmp_path: Path) -> None:
     before = {name: mask for name, mask in masks().items() if name in ("parotid_left", "bolus")}
     done, out = followed(tmp_path, labelled.segmentation(before, GRID, kind="LABELMAP"))

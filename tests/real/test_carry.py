@@ -224,9 +224,8 @@ def test_other_software_reads_the_dose(pair: tuple[Study, Study, Done], tmp_path
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not installed")
 def test_dciodvfy_finds_no_error_that_the_input_had_not(pair: tuple[Study, Study, Done], tmp_path: Path) -> None:
     before, after, _ = pair
+    assert len(after.raw) > 100
     for name in after.raw:
-        if dcmread(io.BytesIO(after.raw[name]), stop_before_pixels=True).Modality == "CT":
-            continue
         told = [complaints(side.raw[name], tmp_path) for side in (before, after)]
         assert told[1] - told[0] == set(), name
 

@@ -224,3 +224,20 @@ def test_what_was_printed_and_reported_names_no_file_and_no_header(case: tuple[s
         if len(secret) > 3:
             assert secret not in done.told
             assert secret not in page
+
+
+def test_a_structure_set_in_a_frame_of_its_own_is_left_out_and_told(case: tuple[str, Path, Done]) -> None:
+    """`cthd_phantom` holds a structure set whose frame of reference is not the CT's."""
+    name, source, done = case
+    frames = {str(ds.FrameOfReferenceUID) for ds in ct_of(source)}
+    sets = [ds for ds in readable(source).values() if ds.get("Modality") == "RTSTRUCT"]
+    foreign = [ds for ds in sets if not frames & {str(roi.ReferencedFrameOfReferenceUID) for roi in ds.StructureSetROISequence}]
+    assert bool(foreign) is (name == "cthd_phantom")
+    record = record_of(done)
+    told = [finding for finding in record["findings"] if finding["code"] == "frame_mismatch"]
+    assert bool(told) is bool(foreign)
+    if foreign:
+        assert "drawn on this CT" in told[0]["message"]
+        fates = {entry["kind"]: entry["fate"] for entry in record["objects"]}
+        assert fates == {"CT": "defaced", "RTSTRUCT": "left out"}
+        assert not [ds for ds in readable(done.image).values() if ds.Modality == "RTSTRUCT"]

@@ -1,4 +1,4 @@
-"""A real MR head follows a CT made from its own outline: true anatomy, an oblique lattice, the change to within a voxel."""
+"""A real MR head, and a PET of it, follow a CT made from its own outline: the change to within a voxel on either lattice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydicom.uid import CTImageStorage
 from scipy import ndimage
 
 from tests.dicom import build
-from tests.dicom.family import MR, Family, encoded, lattice, looked_up, places
+from tests.dicom.family import MR, PET, Family, encoded, lattice, looked_up, places
 from tests.dicom.resolve import archive_files, dangling
 from tests.e2e.jobs import run_cli
 
@@ -32,12 +32,14 @@ pytestmark = [
 
 @dataclass(frozen=True)
 class Pair:
-    """CT and MR before and after, (K, J, I), and their affines."""
+    """CT, MR and PET before and after, (K, J, I), and their affines."""
 
     ct: tuple[Float, Float]
     mr: tuple[Float, Float]
+    pet: tuple[Float, Float]
     ct_affine: Float
     mr_affine: Float
+    pet_affine: Float
 
 
 def head() -> tuple[NDArray[np.float32], Float]:
@@ -85,15 +87,24 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     signal = looked_up(values, affine, places(mr_shape, mr_affine), 0.0)
     noise = np.abs(np.random.default_rng(2).normal(0, 1.5, mr_shape))
     family.add_images(MR, 22, signal + noise, mr_affine, slopes=[0.25] * mr_shape[0])
+    pet_shape = (56, 66, 66)
+    pet_affine = lattice(pet_shape, 4.0, np.fliplr(np.eye(3)), middle + np.array([1.0, 2.0, -1.5]))
+    uptake = ndimage.gaussian_filter(np.where(as_ct(values) > SKIN_HU, 1500.0 + 12 * values, 0.0), 6.0 / 2.355 / 0.88)
+    activity = looked_up(uptake.astype(np.float32), affine, places(pet_shape, pet_affine), 0.0)
+    family.add_images(PET, 23, activity, pet_affine, slopes=[0.7 + 0.05 * (k % 11) for k in range(pet_shape[0])])
     source = build.zip_of(folder / "in.zip", family.members)
     # the tip of the nose is cut off: the face is placed less surely than usual
     settings = [part for one in ("seed=3", "privacy=report", "max_uncertainty_mm=25") for part in ("--set", one)]
     done = run_cli(["run", str(source), "-o", "output", *settings], folder)
-    assert "MR" in [entry["kind"] for entry in done.record["objects"] if entry["fate"] == "carried"], done.told
+    assert {entry["kind"]: entry["fate"] for entry in done.record["objects"]} == {
+        "CT": "defaced",
+        "MR": "carried",
+        "PET": "carried",
+    }, done.told
     before, after = archive_files(source), archive_files(done.image)
     assert dangling(after, allowed=()) == []
-    pairs = {m: (series(before, m), series(after, m)) for m in ("CT", "MR")}
-    return Pair(pairs["CT"], pairs["MR"], ct_affine, mr_affine)
+    pairs = {m: (series(before, m), series(after, m)) for m in ("CT", "MR", "PT")}
+    return Pair(pairs["CT"], pairs["MR"], pairs["PT"], ct_affine, mr_affine, pet_affine)
 
 
 def on_mr(pair: Pair, array: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -121,3 +132,23 @@ def test_real_skin_lies_under_tissue_of_the_images_own_and_the_room_before_it_is
     room = ~ndimage.binary_dilation(was | now, iterations=2) & (before != after)
     assert room.sum() > 1000, "ghosts in front of the face are looked for"
     assert np.percentile(after[room], 99) < 15
+
+
+def test_the_pet_changes_where_the_ct_did_to_within_a_voxel(pair: Pair) -> None:
+    before, after = pair.pet
+    points = places(before.shape, pair.pet_affine)  # type: ignore[arg-type]
+
+    def on_pet(array: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        return looked_up(array.astype(np.float32), pair.ct_affine, points, 0.0, order=0) > 0.5
+
+    changed, planned = before != after, on_pet(pair.ct[0] != pair.ct[1])
+    was, now = (on_pet(side > SKIN_HU) for side in pair.ct)
+    assert planned.sum() > 300
+    far = ndimage.distance_transform_edt(pair.ct[0] == pair.ct[1], sampling=np.linalg.norm(pair.ct_affine[:3, :3], axis=0))
+    away = looked_up(far.astype(np.float32), pair.ct_affine, points, 0.0)[changed]
+    assert away.max() < 2 * 4.0
+    assert np.mean(away <= 4.0) > 0.9
+    assert changed[ndimage.binary_erosion(was ^ now)].mean() > 0.95
+    came = ndimage.binary_erosion(now & ~was)
+    assert came.sum() > 50
+    assert np.median(after[came]) > 3 * np.median(before[came])

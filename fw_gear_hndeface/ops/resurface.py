@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,13 @@ from fw_gear_hndeface.ops.relief import Map, Rays
 CLEAR_MM = 8.0
 #: Old skin is made anew to this depth under both surfaces, so that no ghost edge of it is left.
 SHELL_MM = 2.5
+#: The new surface is a skin of at least this thickness and value: denser than fat, as skin is, so that every threshold up to
+#: there meets the new surface and not the border of fat and muscle under it, which follows the old face.
+SKIN_LAYER_MM, SKIN_LAYER_HU = 2.5, 70.0
+#: Grain of the new skin at most, HU; more would let a threshold below it through.
+MOST_SKIN_SD = 12.0
+#: A surface seen at a slant is crossed over a longer way, up to this many times.
+MOST_SLANT = 3.0
 #: Air that the new surface would open (nostrils, nasal cavity, mouth) is closed by this much tissue.
 CAP_MM = 5.0
 #: Anything denser than this in front of the new surface is not air: mask shell, strap, bolus.
@@ -45,6 +52,12 @@ class Surfacing:
     new: Map
     zone: NDArray[np.bool_]
     seen: NDArray[np.bool_]
+
+    @property
+    def skin_mm(self) -> Map:
+        """How long rays run through the new skin, mm."""
+        down, across = np.gradient(self.new, self.rays.pixel_mm)
+        return np.asarray(SKIN_LAYER_MM * np.minimum(np.sqrt(1.0 + down**2 + across**2), MOST_SLANT))
 
 
 @dataclass(frozen=True)
@@ -119,14 +132,25 @@ def _fill(
     reach, place = _Reach.of(near.grid, surfacing), _Place.of(near.grid, surfacing.rays.frame)
     values = [np.zeros(0, dtype=np.float32)]
     noise = _tissue_noise(near.grid.shape, rng)
+    maps = (
+        surfacing.zone.astype(np.float64),
+        surfacing.seen.astype(np.float64),
+        surfacing.new,
+        surfacing.old,
+        surfacing.skin_mm,
+    )
     for k, fine in enumerate(noise):
         hu = near.array[k]
         at = np.flatnonzero(reach.candidates(place, k, hu))
         here = hu.ravel()[at].astype(np.float32)
-        tissue = texture.tissue_hu + texture.tissue_sd * fine.ravel()[at]
+        grain = fine.ravel()[at]
+        tissue = texture.tissue_hu + texture.tissue_sd * grain
+        skin = max(SKIN_LAYER_HU, texture.tissue_hu) + min(texture.tissue_sd, MOST_SKIN_SD) * grain
         air = texture.air_hu + texture.air_sd * rng.standard_normal(at.size, dtype=np.float32)
         j, i = np.divmod(at, hu.shape[1])
-        value = _values(here, place.at(k, j, i), surfacing, reach.thickness, (tissue, np.maximum(air, -1024.0)))
+        x, y, z = place.at(k, j, i)
+        fill = (tissue, skin, np.maximum(air, -1024.0))
+        value = _values(here, y, surfacing.rays.lookup_all(maps, x, z), reach.thickness, fill)
         new = np.isfinite(value) & (np.abs(np.nan_to_num(value) - here) > 0.5)
         change[k, j[new], i[new]] = True
         values.append(value[new])
@@ -172,7 +196,8 @@ class _Reach:
         thickness = float(np.linalg.norm(rays.frame.axes[1] @ grid.affine[:3, :3]))
         slack = step[:, 1:].sum(axis=1) * BLOCK / 2.0
         size = 2 * int(np.ceil(slack[[0, 2]].max() / rays.pixel_mm)) + 3
-        deepest = np.maximum(np.maximum(new, old) + _cap(thickness), old + SHELL_MM + 0.5 * thickness)
+        under = [np.maximum(new, old) + _cap(thickness), old + SHELL_MM + 0.5 * thickness]
+        deepest = np.maximum.reduce([*under, new + SKIN_LAYER_MM + 0.5 * thickness])
         front = np.where(zone, np.minimum(new, old) - CLEAR_MM, np.inf)
         return cls(
             rays,
@@ -219,23 +244,32 @@ def _cap(thickness: float) -> float:
 
 def _values(
     hu: NDArray[np.float32],
-    position: tuple[Float, Float, Float],
-    surfacing: Surfacing,
+    y: Float,
+    maps: Sequence[Float],
     thickness: float,
-    fill: tuple[NDArray[np.float32], NDArray[np.float32]],
+    fill: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
 ) -> NDArray[np.float32]:
-    """New values, NaN where nothing is planned. `position` frame x, y, z in mm, `thickness` of a voxel along the rays in mm."""
-    rays, (x, y, z) = surfacing.rays, position
-    fields = (surfacing.zone.astype(np.float64), surfacing.seen.astype(np.float64), surfacing.new, surfacing.old)
-    inside, met, new, old = rays.lookup_all(fields, x, z)
+    """New values, NaN where nothing is planned.
+
+    Parameters
+    ----------
+    y : frame y of the voxels, mm
+    maps : zone, seen, new and old surface and the way through the new skin at the voxels' rays
+    thickness : of a voxel along the rays, mm
+    fill : tissue, skin and air for each voxel, HU
+    """
+    inside, met, new, old, skin_mm = maps
     zone, seen = inside >= 0.5, met >= 0.5
-    tissue, air = fill
-    solid = np.where(hu > CAVITY_HU, hu, tissue)
+    tissue, skin, air = fill
     remade = y < old + SHELL_MM + 0.5 * thickness
-    behind = np.where(remade, tissue, solid)
+    behind = np.where(remade | (hu <= CAVITY_HU), tissue, hu)
+    # thicker where it costs nothing, for a skin of one coarse voxel is a net; bone and muscle under a cut stay as they are
+    skin_ends = new + np.where(remade, skin_mm + 2.0 * thickness, SKIN_LAYER_MM + 0.5 * thickness)
+    outer = (y < skin_ends) & (behind < skin)
+    behind = np.where(outer, skin, behind)
     share = np.where(seen, np.clip((y - new) / thickness + 0.5, 0.0, 1.0), 0.0)
     front = ((y > np.minimum(new, old) - CLEAR_MM) & seen) | ((hu > NOT_AIR_HU) & (y < np.maximum(new, old) + CAP_MM))
     cavity = (hu <= CAVITY_HU) & (y < new + _cap(thickness))
-    planned = zone & np.where(share <= 0.0, front, (share < 1.0) | remade | cavity)
+    planned = zone & np.where(share <= 0.0, front, (share < 1.0) | remade | outer | cavity)
     value = air * (1.0 - share) + behind * share
     return np.where(planned, value, np.nan).astype(np.float32)

@@ -16,6 +16,8 @@ from fw_gear_hndeface.ops.resurface import Surfacing, Texture, measure_texture, 
 STEP_MM = 1.3
 FRAME = HeadFrame(np.array([4.0, -100.0, 50.0]), np.eye(3), 1.0)
 TEXTURE = Texture(40.0, 12.0, -1000.0, 4.0)
+#: The new skin: 2.5 mm and two voxels, of 70 HU.
+SKIN_MM, SKIN_HU = 2.5 + 2 * STEP_MM, 70.0
 OLD_MM = 0.0
 
 
@@ -48,16 +50,19 @@ def places(grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return points[..., 0], points[..., 1], points[..., 2]
 
 
-def surfaced(new: float | Map, *, seen: np.ndarray | None = None, seed: int = 3) -> tuple[Proposal, np.ndarray]:
-    """The block with a new surface inside a disc of 20 mm: what was proposed, and the new values."""
+def facing(new: float | Map, seen: np.ndarray | None = None) -> Surfacing:
+    """The new surface inside a disc of 20 mm before the block's own."""
     r = rays()
     rows, columns = np.indices(r.shape)
     disc = np.hypot(rows - 30.0, columns - 30.0) < 20.0
     every = np.ones(r.shape, dtype=np.bool_)
-    surfacing = Surfacing(
-        r, np.full(r.shape, OLD_MM), np.broadcast_to(np.asarray(new, float), r.shape), disc, every if seen is None else seen
-    )
-    made = resurface(block(), surfacing, TEXTURE, seed=seed, method="test")
+    wanted = np.broadcast_to(np.asarray(new, float), r.shape)
+    return Surfacing(r, np.full(r.shape, OLD_MM), wanted, disc, every if seen is None else seen)
+
+
+def surfaced(new: float | Map, *, seen: np.ndarray | None = None, seed: int = 3) -> tuple[Proposal, np.ndarray]:
+    """The block with a new surface inside a disc of 20 mm: what was proposed, and the new values."""
+    made = resurface(block(), facing(new, seen), TEXTURE, seed=seed, method="test")
     after = block().array.astype(float)
     after[made.change.array] = made.fill_hu
     return made, after
@@ -79,9 +84,9 @@ def test_a_surface_put_back_turns_tissue_to_air_and_nothing_deeper() -> None:
 
 
 def test_a_surface_brought_forward_adds_tissue_and_leaves_no_edge_where_the_skin_was() -> None:
-    _, after = surfaced(-6.0)
+    _, after = surfaced(-12.0)
     _, y, _ = places(block().grid)
-    added = core() & (y > -6.0 + STEP_MM) & (y < 2.0)
+    added = core() & (y > -12.0 + SKIN_MM) & (y < 2.0)
     assert after[added].mean() == pytest.approx(40.0, abs=2.0)
     assert after[added].std() == pytest.approx(12.0, rel=0.25)
     rows = [after[core() & (np.abs(y - at) < 0.6 * STEP_MM)].mean() for at in (-3.9, -1.3, 0.0, 1.3)]
@@ -94,7 +99,39 @@ def test_the_skin_gets_partial_volume() -> None:
     _, y, _ = places(block().grid)
     at = core() & (np.abs(y - position) < 0.4 * STEP_MM)
     share = np.clip((y[at] - position) / STEP_MM + 0.5, 0, 1)
-    assert np.abs(after[at] - (-1000 + share * 1040)).max() < 60.0
+    assert np.abs(after[at] - (-1000 + share * (1000 + SKIN_HU))).max() < 60.0
+
+
+def test_thresholds_up_to_muscle_meet_the_new_skin_and_not_what_lies_under_the_fat() -> None:
+    _, y, _ = places(block().grid)
+    layered = np.where(y > 4.0, 45, block().array).astype(np.int16)
+    after = layered.astype(float)
+    fat = Texture(-90.0, 12.0, -1000.0, 4.0)
+    made = resurface(Volume(block().grid, layered), facing(-8.0), fat, seed=3, method="test")
+    after[made.change.array] = made.fill_hu
+    depth = np.where(after > 0.0, y, np.inf)
+    first = depth.min(axis=1)[core(12.0).any(axis=1)]
+    assert np.all(np.abs(first + 8.0) <= 1.6 * STEP_MM), "0 HU: the new surface, not the muscle 12 mm behind it"
+    deeper = core() & (y > -8.0 + SKIN_MM + STEP_MM) & (y < 2.0)
+    assert after[deeper].mean() == pytest.approx(-90.0, abs=6.0), "under the skin the fill is as the tissue around it"
+
+
+def test_under_a_cut_fat_takes_the_skin_and_bone_stays() -> None:
+    _, y, _ = places(block().grid)
+    layered = np.where((y > 8.5) & (y < 20.0), 400, block().array).astype(np.int16)
+    made = resurface(Volume(block().grid, layered), facing(6.0), TEXTURE, seed=3, method="test")
+    after = layered.astype(float)
+    after[made.change.array] = made.fill_hu
+    assert not np.any(made.change.array & (layered == 400))
+    fat = core() & (y > 6.0 + STEP_MM) & (y < 8.5) & (block().array > -500)
+    assert after[fat].mean() == pytest.approx(SKIN_HU, abs=6.0)
+
+
+def test_a_slanted_surface_has_as_thick_a_skin() -> None:
+    r = rays()
+    slanted = np.broadcast_to(-8.0 + 1.5 * np.arange(-30.0, 31.0), r.shape)
+    assert facing(slanted).skin_mm == pytest.approx(2.5 * np.sqrt(1 + 1.5**2))
+    assert facing(np.broadcast_to(9.0 * np.arange(-30.0, 31.0), r.shape)).skin_mm.max() == pytest.approx(7.5)
 
 
 def test_nothing_changes_outside_the_zone() -> None:

@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+ENGINE ?= podman
+IMAGE ?= localhost/hndeface:test
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow networks bench fuzz soak audit check lock manifest clean
+.PHONY: help install demo test slow networks containers bench fuzz soak audit check lock licences manifest clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -29,12 +31,16 @@ test: $(STAMP)    ## the tests that take seconds each
 slow: $(STAMP)    ## the tests that take minutes, and those on real data where it is there
 	$(BIN)/python -m pytest -m slow
 
-networks: requirements.lock requirements-dev.lock ## TotalSegmentator and nnU-Net for real, in an environment of their own
+networks: requirements.lock requirements-dev.lock requirements-networks.lock ## TotalSegmentator and nnU-Net for real, in an environment of their own
 	test -x .venv-totalseg/bin/python || $(PYTHON) -m venv .venv-totalseg
 	.venv-totalseg/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock -r requirements-dev.lock
-	.venv-totalseg/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -c requirements-dev.lock -r requirements-networks.txt
+	.venv-totalseg/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -c requirements-dev.lock -c requirements-networks.lock -r requirements-networks.txt
 	.venv-totalseg/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	.venv-totalseg/bin/python -m pytest -m slow tests/networks
+
+containers: $(STAMP) ## the image, built and run as the platform would; needs podman (ENGINE=docker for docker)
+	$(ENGINE) build --tag $(IMAGE) .
+	HNDEFACE_ENGINE=$(ENGINE) HNDEFACE_IMAGE=$(IMAGE) $(BIN)/python -m pytest -m slow tests/containers
 
 bench: $(STAMP)   ## time and memory of a run against the floor of reading and writing the same file
 	$(BIN)/python scripts/bench
@@ -56,6 +62,9 @@ manifest: $(STAMP) ## manifest.json from Settings and pyproject.toml
 
 lock: $(STAMP)    ## requirements*.lock from pyproject.toml
 	$(BIN)/python scripts/lock
+
+licences: $(STAMP) ## docs/licences.md and sbom.cdx.json from the locks
+	$(BIN)/python scripts/licences
 
 clean:           ## what was built
 	rm -rf $(VENV) .venv-totalseg build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

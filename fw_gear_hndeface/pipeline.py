@@ -276,7 +276,10 @@ def _write(writer: ArchiveWriter, run: _Run, key: bytes) -> None:
     leaders = [Leader(stack, made.plan, tuple(cost.roi for cost in made.rois), made.face.frame) for stack, made in run.done]
     carried = carry(run.companions, leaders, stamp, other_frames=run.settings.other_frames, seed=run.seed)
     stamp = replace(stamp, output=carried.output)
-    write_stacks(writer, [*((leader.stack, leader.plan) for leader in leaders), *carried.jobs], stamp)
+    written = write_stacks(writer, [*((leader.stack, leader.plan) for leader in leaders), *carried.jobs], stamp)
+    if written.pictures:
+        text = f"{written.pictures} slices carried icons, overlays or curves, which may show the face; these were left out."
+        run.note("pictures_left_out", text, "study", Level.INFO)
     for name, data in carried.files.items():
         writer.write(name, data)
     run.companions.clear()

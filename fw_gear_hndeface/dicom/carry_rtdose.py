@@ -12,6 +12,7 @@ from pydicom import Dataset, dcmwrite
 from pydicom.dataelem import DataElement
 
 from fw_gear_hndeface.dicom.headers import DAMAGE, PIXEL_DATA, UNDEFINED, Instance
+from fw_gear_hndeface.dicom.overlays import take_drawings
 from fw_gear_hndeface.dicom.pixels import load
 from fw_gear_hndeface.dicom.tags import Stamp, stamp_companion
 from fw_gear_hndeface.errors import DicomError
@@ -63,6 +64,7 @@ def carry_rtdose(instance: Instance, scans: Sequence[Scan], stamp: Stamp) -> Fol
         for name in _STALE:
             if name in dataset:
                 delattr(dataset, name)
+        take_drawings(dataset)
         stamp_companion(dataset, stamp)
         stored = _stored(dataset, grid, where)
         after, zeroed, filled = followed(stored, grid, scans)

@@ -6,6 +6,7 @@ import numpy as np
 
 from fw_gear_hndeface.dicom.carry_rtdose import dose_grid
 from fw_gear_hndeface.dicom.headers import DAMAGE, read_whole
+from fw_gear_hndeface.dicom.overlays import has_pictures
 from fw_gear_hndeface.dicom.pixels import load
 from fw_gear_hndeface.dicom.study import Series
 from fw_gear_hndeface.errors import DicomError
@@ -34,8 +35,8 @@ def read_doses(series: Series) -> tuple[Volume, ...]:
     return tuple(found)
 
 
-def has_icon(series: Series) -> bool:
-    """Whether the first, middle or last object of a series carries an icon: a small picture of the whole slice."""
+def shows_pictures(series: Series) -> bool:
+    """Whether the first, middle or last object of a series carries an icon, an overlay or a curve: drawings of the slice."""
     last = len(series.instances) - 1
     looked_at = {series.instances[n] for n in (0, last // 2, last)}
-    return any("IconImageSequence" in read_whole(one.member.read(), one.member.where) for one in looked_at)
+    return any(has_pictures(read_whole(one.member.read(), one.member.where)) for one in looked_at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from fw_gear_hndeface.dicom.archive import ArchiveWriter
 from fw_gear_hndeface.dicom.headers import DAMAGE, PIXEL_DATA, Instance, PixelFormat
+from fw_gear_hndeface.dicom.overlays import has_pictures, take_drawings
 from fw_gear_hndeface.dicom.pixels import (
     BYTE_FOR_BYTE,
     Stored,
@@ -41,12 +42,16 @@ Fill = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Written:
-    """What was written: slices, those with a changed pixel, changed pixels, and planned pixels left alone as padding."""
+    """What was written: slices, those with a changed pixel, changed pixels, and planned pixels left alone as padding.
+
+    `pictures` counts slices from whose headers icons, overlays or curves were taken.
+    """
 
     slices: int
     changed_slices: int
     changed_pixels: int
     padding_kept: int
+    pictures: int = 0
 
 
 def write_stack(writer: ArchiveWriter, stack: Stack, plan: Plan, stamp: Stamp) -> Written:
@@ -72,12 +77,13 @@ def write_stacks(writer: ArchiveWriter, jobs: Sequence[tuple[Stack, Plan]], stam
         painter = _Painter(plan)
         todo += [(slice_, painter) for slice_ in stack.slices]
     stamper = Stamper(stamp, uids)
-    counts = [
+    brushes = [
         _write_slice(writer, slice_, painter, stamper)
         for slice_, painter in sorted(todo, key=lambda job: job[0].instance.member.order)
     ]
-    changed = [count for count, _ in counts]
-    return Written(len(counts), sum(count > 0 for count in changed), sum(changed), sum(kept for _, kept in counts))
+    changed = [brush.count for brush in brushes]
+    kept, pictures = (sum(getattr(brush, name) for brush in brushes) for name in ("padding_kept", "pictures"))
+    return Written(len(brushes), sum(count > 0 for count in changed), sum(changed), kept, pictures)
 
 
 class _Painter:
@@ -112,8 +118,8 @@ class _Painter:
         return (change, fill) if change.any() else None
 
 
-def _write_slice(writer: ArchiveWriter, slice_: Slice, painter: _Painter, stamper: Stamper) -> tuple[int, int]:
-    """Write one slice; the number of changed pixels, and of planned pixels that were padding."""
+def _write_slice(writer: ArchiveWriter, slice_: Slice, painter: _Painter, stamper: Stamper) -> _Brush:
+    """Write one slice; what was set in it."""
     instance = slice_.instance
     data = instance.member.read()
     try:
@@ -123,7 +129,7 @@ def _write_slice(writer: ArchiveWriter, slice_: Slice, painter: _Painter, stampe
             f"{instance.member.where}: its header is damaged and cannot be written. Send the file again."
         ) from error
     writer.write(instance.member.name, out)
-    return brush.count, brush.padding_kept
+    return brush
 
 
 def _defaced(data: bytes, instance: Instance, painted: tuple[Bool, Fill] | None, stamper: Stamper) -> tuple[_Brush, bytes]:
@@ -132,8 +138,10 @@ def _defaced(data: bytes, instance: Instance, painted: tuple[Bool, Fill] | None,
     where = None if span is None else layout(data, span)
     dataset = load(data, instance) if where is None else where.dataset
     stored = decode(dataset, instance) if where is None else stored_from_bytes(data, where.span, instance)
-    brush = _brush(stored, painted, instance.pixels)
-    touched = _refresh_extremes(dataset, brush, stored, instance.pixels) | stamper.apply(dataset)
+    pictures = has_pictures(dataset)
+    drawings, in_pixels = take_drawings(dataset)
+    brush = replace(_brush(stored, painted, instance.pixels), pictures=pictures, cleared=stored if in_pixels else None)
+    touched = drawings | _refresh_extremes(dataset, brush, stored, instance.pixels) | stamper.apply(dataset)
     if where is None:
         return brush, _rewritten(dataset, brush, stored, instance)
     return brush, spliced(where, touched, _patched(data, where.span, brush, instance.pixels))
@@ -141,11 +149,16 @@ def _defaced(data: bytes, instance: Instance, painted: tuple[Bool, Fill] | None,
 
 @dataclass(frozen=True, eq=False)
 class _Brush:
-    """Which pixels of one slice are set to which stored values, and how many were spared as padding."""
+    """Which pixels of one slice are set to which stored values, and how many were spared as padding.
+
+    `pictures` tells whether its header held any; `cleared` are all stored values where an overlay lay in their spare bits.
+    """
 
     pixels: Bool
     values: Stored
     padding_kept: int
+    pictures: bool = False
+    cleared: Stored | None = None
 
     @property
     def count(self) -> int:
@@ -177,12 +190,17 @@ def fill_values(fill_hu: Fill, pixels: PixelFormat) -> Stored:
 
 
 def _patched(data: bytes, span: tuple[int, int], brush: _Brush, pixels: PixelFormat) -> bytearray | memoryview:
-    """PixelData with the planned pixels set; all other bits stay, those above BitsStored and behind the image too."""
+    """PixelData with the planned pixels set; all other bits stay, those above BitsStored and behind the image too.
+
+    Only overlays in the bits above BitsStored (retired) go: they are pictures of the slice.
+    """
     value = memoryview(data)[span[0] : span[0] + span[1]]
-    if not brush.count:
+    if not brush.count and brush.cleared is None:
         return value
     patched = bytearray(value)
     raw = np.frombuffer(patched, stored_dtype(pixels), pixels.rows * pixels.columns)
+    if brush.cleared is not None:
+        raw[:] = brush.cleared.ravel()
     raw[np.flatnonzero(brush.pixels)] = brush.values
     return patched
 
@@ -198,7 +216,7 @@ def _rewritten(dataset: FileDataset, brush: _Brush, stored: Stored, instance: In
     if brush.count:
         stored = stored.copy()
         stored[brush.pixels] = brush.values
-    if brush.count or instance.syntax not in BYTE_FOR_BYTE:
+    if brush.count or brush.cleared is not None or instance.syntax not in BYTE_FOR_BYTE:
         data = stored.tobytes()
         dataset[PIXEL_DATA] = DataElement(PIXEL_DATA, "OW", data + b"\0" * (len(data) % 2), already_converted=True)
     buffer = io.BytesIO()

@@ -14,7 +14,7 @@ from fw_gear_hndeface import __version__
 from fw_gear_hndeface.casework import Case, locate
 from fw_gear_hndeface.dicom.archive import open_inputs
 from fw_gear_hndeface.dicom.limits import Limits
-from fw_gear_hndeface.dicom.rtdose import has_icon
+from fw_gear_hndeface.dicom.rtdose import shows_pictures
 from fw_gear_hndeface.dicom.series import read_stacks
 from fw_gear_hndeface.dicom.study import Contents, Series, SeriesKind, already_defaced, read_contents
 from fw_gear_hndeface.errors import HndefaceError
@@ -228,8 +228,9 @@ def _audit_series(series: Series, placing: Placing, found: Audit) -> None:
     if series.kind in HARMLESS:
         return
     try:
-        if series.instances[0].pixels.rows and has_icon(series):
-            found.tell(series.label, "icon", "head", f"{series.label}: its headers carry icons, small pictures of the slices.")
+        if series.instances[0].pixels.rows and shows_pictures(series):
+            text = f"{series.label}: its headers carry icons or overlays, pictures of the slices or drawn on them."
+            found.tell(series.label, "icon", "head", text)
         if series.kind is not SeriesKind.CT:
             _audit_sibling(series, placing, found)
     except HndefaceError as error:

@@ -22,8 +22,8 @@ from pydicom.uid import (
 from fw_gear_hndeface.errors import DicomError
 from tests.dicom.build import SHAPE, box_on, ct_series, encoded, parsed, plan_on, random_stored, stack_of, transcoded, written
 
-#: Overlay bits and word data, to see that they survive a change of byte order.
-OVERLAY = bytes(range(64))
+#: Word data, to see that they survive a change of byte order.
+LOOKUP = bytes(range(64))
 
 
 def implicit(ds: FileDataset) -> bytes:
@@ -35,7 +35,7 @@ def deflated(ds: FileDataset) -> bytes:
 
 
 def big_endian(ds: FileDataset) -> bytes:
-    for tag in (0x7FE00010, 0x60003000):
+    for tag in (0x7FE00010, 0x00281201):
         element = ds[tag]
         element.value = np.frombuffer(element.value, "<u2").astype(">u2").tobytes()
     return encoded(ds, ExplicitVRBigEndian)
@@ -71,7 +71,7 @@ def series(name: str, stored: NDArray[Any], change: Callable[[FileDataset], None
     out = {}
     for k, ds in enumerate(slices):
         ds.BitsStored, ds.HighBit = 12, 11
-        ds.add_new(0x60003000, "OW", OVERLAY)
+        ds.add_new(0x00281201, "OW", LOOKUP)
         if change is not None:
             change(ds)
         out[f"{k:02d}"] = SYNTAXES[name](ds)
@@ -100,7 +100,7 @@ def test_what_is_written_is_lossless_and_native(tmp_path: Path, name: str, signe
         assert np.array_equal(ds.pixel_array, expected)
         syntax = ds.file_meta.TransferSyntaxUID
         assert syntax == (ImplicitVRLittleEndian if name == "implicit" else ExplicitVRLittleEndian)
-        assert ds[0x60003000].value == OVERLAY
+        assert ds[0x00281201].value == LOOKUP
         assert "ExtendedOffsetTable" not in ds
 
 

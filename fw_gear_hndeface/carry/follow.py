@@ -10,7 +10,7 @@ from fw_gear_hndeface.carry.frames import IMAGES, PLACED, Frames, Leader, reach_
 from fw_gear_hndeface.carry.images import FollowedImages, follow_images
 from fw_gear_hndeface.carry.objects import MAKERS, Made
 from fw_gear_hndeface.dicom.references import Output
-from fw_gear_hndeface.dicom.rtstruct import read_rois
+from fw_gear_hndeface.dicom.rtstruct import drawn_frames
 from fw_gear_hndeface.dicom.series import Stack
 from fw_gear_hndeface.dicom.study import Series, SeriesKind
 from fw_gear_hndeface.dicom.tags import Stamp
@@ -106,7 +106,7 @@ class _Work:
     stamp: Stamp
     out: Carried
     reasons: dict[int, str] = field(default_factory=dict)
-    #: Frames of reference that structure sets are drawn in, by their UID and label: reading them takes long.
+    #: Frames of reference that structure sets are drawn in, by their UID and label: unpacking them takes long.
     drawn: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
     def plan_images(self, images: dict[int, Series], seed: int) -> dict[int, FollowedImages]:
@@ -156,7 +156,7 @@ class _Work:
         key = series.uid, series.label
         if key not in self.drawn:
             try:
-                self.drawn[key] = {drawn.frame for drawn in read_rois(series)}
+                self.drawn[key] = drawn_frames(series)
             except InputError:  # told when the series is made anew
                 self.drawn[key] = set()
         return self.drawn[key]

@@ -74,7 +74,7 @@ def reach_frames(leaders: Sequence[Leader], companions: Sequence[Series], key: b
     """
     out = Frames()
     air = any(series.kind is SeriesKind.MR for series in companions)
-    seen = [(leader, leader.scan(key, air=air)) for leader in leaders]
+    seen = [(leader, leader.scan(key, air=air)) for leader in leaders if companions]
     for leader, scan in seen:
         out.scans.setdefault(leader.frame, []).append(scan)
     own = set(out.scans)

@@ -57,6 +57,24 @@ def read_rois(series: Series) -> tuple[RoiSet, ...]:
     return tuple(RoiSet(frame, _named_apart(rois), tuple(findings.get(frame, ()))) for frame, rois in drawn.items())
 
 
+def drawn_frames(series: Series) -> set[str]:
+    """The frames of reference that the structure sets of a series are drawn in; no contour is read.
+
+    Raises
+    ------
+    DicomError
+        A structure set that cannot be read.
+    """
+    found: set[str] = set()
+    for instance in series.instances:
+        dataset = read_whole(instance.member.read(), instance.member.where)
+        try:
+            found |= {frame for _, frame in roi_frames(dataset, instance.frame).values()}
+        except DAMAGE as error:
+            raise DicomError(f"{instance.member.where}: the structure set is damaged. Send it again.") from error
+    return found
+
+
 def _regions(dataset: Dataset, default_frame: str) -> list[tuple[str, Roi, int]]:
     """Frame of reference, region and number of unusable contours of each region of one structure set."""
     kinds = roi_types(dataset)
@@ -99,6 +117,8 @@ def polygon_of(item: Dataset) -> Float | None:
     points = points_of(item)
     if str(item.get("ContourGeometricType") or "").strip() not in CLOSED or points is None or len(points) < 3:
         return None
+    if np.any(np.all(points == points[0], axis=0)):  # one coordinate for all: flat, as nearly every contour is
+        return points
     spread = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
     off_plane = np.abs((points - points.mean(axis=0)) @ spread[2][2]).max()
     return points if off_plane <= FLAT_MM else None

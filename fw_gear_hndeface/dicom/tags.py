@@ -24,6 +24,8 @@ from fw_gear_hndeface.dicom.uids import new_uid
 MIN_UID = 8
 _UID = re.compile(rb"[0-9.]{8,64}")
 _ONLY_UIDS = re.compile(rb"[0-9.\\]+[\0 ]?")
+#: Megabytes of coordinates, and never a UID among them.
+_NUMBERS_ONLY = {PIXEL_DATA, Tag("ContourData")}
 _ICON = Tag("IconImageSequence")
 _ICON_BYTES = (b"\x88\x00\x00\x02", b"\x00\x88\x02\x00")
 #: Thumbnails show the face, old attributes may identify, signatures and series extremes are no longer true.
@@ -169,7 +171,7 @@ def remap_uids(dataset: Dataset, uids: Mapping[bytes, bytes]) -> set[BaseTag]:
     """Replace every known UID, at any depth, and delete icons inside sequences; the tags of the elements that changed."""
     touched = set()
     for tag in list(dataset.keys()):
-        if tag != PIXEL_DATA and _remap_item(dataset, tag, uids):
+        if tag not in _NUMBERS_ONLY and _remap_item(dataset, tag, uids):
             touched.add(tag)
     return touched
 

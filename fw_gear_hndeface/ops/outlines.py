@@ -166,17 +166,12 @@ class _Plane:
 
     def cells(self, mask: Bool) -> shapely.Geometry:
         """The area of the lattice cells of a mask, to their edges."""
-        padded = np.zeros((mask.shape[0], mask.shape[1] + 2), np.int8)
-        padded[:, 1:-1] = mask
-        turns = np.diff(padded, axis=1)
-        rows, first = np.nonzero(turns == 1)
-        stop = np.nonzero(turns == -1)[1]
-        top, bottom, first, stop = _stacked(rows, first, stop)
-        corners = [(top - 0.5, first - 0.5), (top - 0.5, stop - 0.5), (bottom + 0.5, stop - 0.5), (bottom + 0.5, first - 0.5)]
-        # joined in cells, where halves are exact and no snapping is needed, then carried to mm
-        rings = np.stack([np.column_stack(corner) for corner in corners], axis=1)
-        joined = shapely.simplify(shapely.union_all(shapely.polygons(rings)), 0.0)
-        return shapely.transform(joined, lambda cells: self.flat(self._at(cells)))
+        # in cells, where halves are exact and no snapping is needed; then carried to mm
+        lines: Any = shapely.linestrings(_edges(mask))
+        faces = shapely.get_parts(shapely.polygonize(lines))
+        inner = np.rint(shapely.get_coordinates(shapely.point_on_surface(faces))).astype(np.intp)
+        inside = faces[mask[inner[:, 0], inner[:, 1]]]
+        return shapely.transform(shapely.MultiPolygon(list(inside)), lambda cells: self.flat(self._at(cells)))
 
     def lifted(self, rings: Sequence[Float], contours: Sequence[Float]) -> tuple[Float, ...]:
         """Rings back in LPS mm; points that come from the old contours are exactly those."""
@@ -202,16 +197,16 @@ class _Plane:
         return self._at(cells)
 
 
-def _stacked(
-    rows: NDArray[np.intp], first: NDArray[np.intp], stop: NDArray[np.intp]
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Runs of cells joined with equal ones in the rows below: top and bottom row, first and last column."""
-    order = np.lexsort((rows, stop, first))
-    rows, first, stop = rows[order], first[order], stop[order]
-    breaks = (np.diff(rows) != 1) | (np.diff(first) != 0) | (np.diff(stop) != 0)
-    begin = np.flatnonzero(np.concatenate([[True], breaks]))[: len(rows)]
-    end = np.flatnonzero(np.concatenate([breaks, [True]]))[: len(rows)]
-    return rows[begin], rows[end], first[begin], stop[begin]
+def _edges(mask: Bool) -> Float:
+    """The straight pieces of the border of a mask's cells, (N, 2 ends, 2), in row and column; they meet at their ends only."""
+    padded = np.pad(mask, 1)
+    upright, level = np.diff(padded[1:-1], axis=1), np.diff(padded[:, 1:-1], axis=0)
+    above, below, before, behind = (np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.bool_) for _ in range(4))
+    above[1:], below[:-1], before[:, 1:], behind[:, :-1] = upright, upright, level, level
+    turn = (above | below) & (before | behind)  # a corner, or a place where two corners touch
+    down = [np.argwhere((turn & end).T)[:, ::-1] for end in (below, above)]
+    along = [np.argwhere(turn & end) for end in (behind, before)]
+    return np.concatenate([np.stack(ends, axis=1) for ends in (down, along)]) - 0.5
 
 
 def _grown(mask: Bool, cells: int) -> Bool:

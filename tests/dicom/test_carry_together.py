@@ -54,9 +54,7 @@ def test_ct_structure_set_and_dose_leave_together_and_no_old_uid_stays(tmp_path:
         run.series = read_contents(archive).series
         (stack,) = [read_stacks(s)[0] for s in run.series if s.kind is SeriesKind.CT]
         run.companions = [s for s in run.series if s.kind is not SeriesKind.CT]
-        made: Any = SimpleNamespace(
-            plan=build.plan_on(stack, cut()), rois=(), face=SimpleNamespace(frame=None), assessment=SimpleNamespace(passed=True)
-        )
+        made: Any = SimpleNamespace(plan=build.plan_on(stack, cut()), rois=(), face=SimpleNamespace(frame=None), passed=True)
         run.done.append((stack, made))
         with ArchiveWriter(tmp_path / "out.zip") as writer:
             pipeline._write(writer, run, build.KEY)

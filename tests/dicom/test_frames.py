@@ -99,6 +99,14 @@ def fates(out: Carried) -> dict[str, str]:
     return {one.series.kind.value: one.fate for one in out.fates}
 
 
+def test_a_ct_alone_is_not_looked_at_for_followers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the skin moved takes a second to find, and nobody follows it."""
+    monkeypatch.setattr(frames, "surface_change", lambda *given: pytest.fail("nobody asks where the skin moved"))
+    out = carried(tmp_path, {})
+    assert (out.jobs, out.files, out.fates) == ([], {}, [])
+    assert len(out.output.objects) == SHAPE[0] + 1, "the slices and their study"
+
+
 def test_without_a_way_there_the_image_is_left_out_or_the_study_refused(tmp_path: Path) -> None:
     out = carried(tmp_path, mr_files(MOVE @ AFFINE))
     assert fates(out) == {"MR": LEFT_OUT}

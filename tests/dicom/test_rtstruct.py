@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ImplicitVRLittleEndian
 
+from fw_gear_hndeface.dicom import rtstruct
 from fw_gear_hndeface.dicom.rtstruct import RoiSet, fold, read_rois, roi_kind
 from fw_gear_hndeface.errors import DicomError
 from fw_gear_hndeface.model import RoiKind
@@ -72,6 +74,22 @@ def test_each_frame_of_reference_has_a_set_of_its_own(tmp_path: Path) -> None:
     ds = structure_set(("A", "", [contour(SQUARE)]), ("B", "", [contour(SQUARE)]))
     ds.StructureSetROISequence[1].ReferencedFrameOfReferenceUID = "1.2.999"
     assert {s.frame: [r.name for r in s.rois] for s in sets_of(tmp_path, ds)} == {FRAME: ["A"], "1.2.999": ["B"]}
+
+
+def test_the_frames_alone_are_told_without_a_contour_being_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ds = structure_set(("A", "", [contour(SQUARE)]), ("B", "", [contour(SQUARE)]))
+    ds.StructureSetROISequence[1].ReferencedFrameOfReferenceUID = "1.2.999"
+    (series,) = contents_of(tmp_path, {"rs": encoded(ds)}).series
+    monkeypatch.setattr(rtstruct, "polygon_of", lambda item: pytest.fail("a contour was read"))
+    assert rtstruct.drawn_frames(series) == {FRAME, "1.2.999"}
+
+
+@pytest.mark.parametrize(
+    "turn", [np.eye(3)[[0, 1, 2]], np.eye(3)[[2, 0, 1]], np.array([[0.6, 0, 0.8], [0, 1, 0], [-0.8, 0, 0.6]])]
+)
+def test_flat_contours_of_any_plane_are_taken(tmp_path: Path, turn: NDArray[np.float64]) -> None:
+    (found,) = sets_of(tmp_path, structure_set(("A", "", [contour(np.array(SQUARE, float) @ turn)])))
+    assert len(found.rois[0].contours_mm) == 1
 
 
 def test_a_region_that_names_no_frame_takes_the_only_one_there_is(tmp_path: Path) -> None:

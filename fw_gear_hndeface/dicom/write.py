@@ -77,13 +77,13 @@ def write_stacks(writer: ArchiveWriter, jobs: Sequence[tuple[Stack, Plan]], stam
         painter = _Painter(plan)
         todo += [(slice_, painter) for slice_ in stack.slices]
     stamper = Stamper(stamp, uids)
-    brushes = [
+    counts = [
         _write_slice(writer, slice_, painter, stamper)
         for slice_, painter in sorted(todo, key=lambda job: job[0].instance.member.order)
     ]
-    changed = [brush.count for brush in brushes]
-    kept, pictures = (sum(getattr(brush, name) for brush in brushes) for name in ("padding_kept", "pictures"))
-    return Written(len(brushes), sum(count > 0 for count in changed), sum(changed), kept, pictures)
+    changed, kept, pictures = (np.array(column) for column in zip(*counts, strict=True))
+    totals = (int(np.count_nonzero(changed)), int(changed.sum()), int(kept.sum()), int(pictures.sum()))
+    return Written(len(counts), *totals)
 
 
 class _Painter:
@@ -118,8 +118,8 @@ class _Painter:
         return (change, fill) if change.any() else None
 
 
-def _write_slice(writer: ArchiveWriter, slice_: Slice, painter: _Painter, stamper: Stamper) -> _Brush:
-    """Write one slice; what was set in it."""
+def _write_slice(writer: ArchiveWriter, slice_: Slice, painter: _Painter, stamper: Stamper) -> tuple[int, int, bool]:
+    """Write one slice; the number of changed pixels, of planned ones that were padding, and whether its header held pictures."""
     instance = slice_.instance
     data = instance.member.read()
     try:
@@ -129,7 +129,7 @@ def _write_slice(writer: ArchiveWriter, slice_: Slice, painter: _Painter, stampe
             f"{instance.member.where}: its header is damaged and cannot be written. Send the file again."
         ) from error
     writer.write(instance.member.name, out)
-    return brush
+    return brush.count, brush.padding_kept, brush.pictures
 
 
 def _defaced(data: bytes, instance: Instance, painted: tuple[Bool, Fill] | None, stamper: Stamper) -> tuple[_Brush, bytes]:

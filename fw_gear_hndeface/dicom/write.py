@@ -119,7 +119,7 @@ class _Painter:
 
 
 def _write_slice(writer: ArchiveWriter, slice_: Slice, painter: _Painter, stamper: Stamper) -> tuple[int, int, bool]:
-    """Write one slice; the number of changed pixels, of planned ones that were padding, and whether its header held pictures."""
+    """Write one slice; its changed pixels, its planned ones that were padding, and whether its header held pictures."""
     instance = slice_.instance
     data = instance.member.read()
     try:

@@ -23,6 +23,7 @@ from fw_gear_hndeface.evaluate.siblings import Seat, outline_head
 from fw_gear_hndeface.evaluate.studies import LOOKING, Head, read_cases, rois_by_frame
 from fw_gear_hndeface.evaluate.trial import costs, prepare
 from fw_gear_hndeface.model import Mask, RoiKind, Volume
+from fw_gear_hndeface.ops.head import head_windows
 from fw_gear_hndeface.ops.skin import analysis_volume, find_body
 from fw_gear_hndeface.privacy.attacks import Exposed, calm_tissue, expose
 from fw_gear_hndeface.privacy.battery import Exposure, Original, remember, run_battery
@@ -150,7 +151,9 @@ def _audit_scan(case: Case, known: Sequence[Head], found: Audit) -> Place | None
         placed = place(case)
         if placed is not None:
             head, how = placed
-            exposed, landmarks = expose(case.scan, [head.scan.body], head.face.frame), head.face.landmarks
+            # the face may reach out of the window that it was found in
+            bodies = [window.body for window in head_windows(head.scan.scan)]
+            exposed, landmarks = expose(case.scan, bodies, head.face.frame), head.face.landmarks
     record: dict[str, Any] = {"series": case.label, "face_placed_by": how}
     found.heads.append(record)
     if exposed is None or landmarks is None:

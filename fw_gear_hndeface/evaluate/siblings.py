@@ -120,17 +120,16 @@ def protruding_ml(inside: Bool, exposed: Exposed, landmarks: Landmarks, skin: Ma
         target drawn beyond the skin), and tells nothing.
     """
     zone = np.logical_or.reduce(list(part_zones(exposed.rays, landmarks).values()))
-    # what is dense but was not taken for the patient (another window of the scan showed it) is no air, either
-    solid = exposed.hu > SKIN_HU
+    dense = exposed.cleaned > SKIN_HU
     # rays run along axis 1; what lies behind the first tissue is a cavity, not the room
-    before = ~np.logical_or.accumulate(exposed.cleaned > SKIN_HU, axis=1) & zone[:, None, :]
-    free = inside & before & ~solid
+    before = ~np.logical_or.accumulate(dense, axis=1) & zone[:, None, :]
+    free = inside & before
     if skin is not None:
         depth = exposed.rays.depth(np.arange(free.shape[1], dtype=np.float64))
         free &= depth[None, :, None] >= skin[:, None, :]
     if not free.any():
         return 0.0
-    away = ndimage.distance_transform_edt(~solid, sampling=exposed.rays.pixel_mm)
+    away = ndimage.distance_transform_edt(~dense, sampling=exposed.rays.pixel_mm)
     allowed = OUTSIDE_MM + 0.5 * float(exposed.scan.grid.spacing_mm.max())
     return float(np.count_nonzero(free & (away > allowed))) * exposed.rays.grid.voxel_ml
 

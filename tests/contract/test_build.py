@@ -86,7 +86,7 @@ def test_every_make_target_that_the_guides_name_exists() -> None:
     named = {
         word
         for guide in guides
-        for word in re.findall(r"^\s*(?:limit=\d+ step )?make ([a-z]+)", guide.read_text(), re.MULTILINE)
+        for word in re.findall(r"^\s*(?:\$ |limit=\d+ step )?make ([a-z]+)", guide.read_text(), re.MULTILINE)
     }
     assert {"demo", "test", "check"} <= named
     assert named <= targets

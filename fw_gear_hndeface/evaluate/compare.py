@@ -18,6 +18,8 @@ from fw_gear_hndeface.files import PRIVATE, write_whole
 from fw_gear_hndeface.methods import REGISTRY
 
 Say = Callable[[str], None]
+#: What a record holds; those of another number are made again.
+FORMAT = 2
 Record = dict[str, Any]
 
 
@@ -108,7 +110,7 @@ def _records(head: Head, methods: Sequence[str], folder: Path) -> list[Record]:
     for method in methods:
         record = kept[method]
         if record is None:
-            record = {"version": __version__, **try_method(ground, method, seed=1)}
+            record = {"version": __version__, "format": FORMAT, **try_method(ground, method, seed=1)}
             text = json.dumps(record, allow_nan=False)
             write_whole(record_path(folder, head.name, method), text.encode(), mode=PRIVATE)
         records.append(record)
@@ -121,9 +123,11 @@ def record_path(folder: Path, head: str, method: str) -> Path:
 
 
 def read_record(path: Path) -> Record | None:
-    """A record made by this version; None where there is none or it cannot be used."""
+    """A record made by this version, in this format; None where there is none or it cannot be used."""
     try:
         record: Record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) and record.get("version") == __version__ else None
+    if not isinstance(record, dict) or record.get("version") != __version__ or record.get("format") != FORMAT:
+        return None
+    return record

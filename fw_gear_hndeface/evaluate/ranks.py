@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from fw_gear_hndeface.evaluate.trial import UNTOUCHED
 from fw_gear_hndeface.model import Float
 from fw_gear_hndeface.privacy.match import Looks, distances, rank_of
+from fw_gear_hndeface.privacy.slopes import nearest_likeness, unpacked
 
 Record = Mapping[str, Any]
 #: Draws of the chance interval; seeded, so that a table repeats.
@@ -52,14 +53,47 @@ def matrix(views: Sequence[Any]) -> Float:
 
 def references(records: Iterable[Record]) -> dict[int, dict[str, Float]]:
     """Cohort -> head -> embeddings of its untouched skin; small cohorts are looked for among all heads."""
+
+    def known(record: Record) -> Float | None:
+        skin = [one for one in record["embeddings"] if one["attack"] == "skin"]
+        rows = matrix(skin[0]["views"]) if skin else None
+        return rows if rows is not None and np.isfinite(rows).any() else None
+
+    return _galleries(records, known)
+
+
+def shape_references(records: Iterable[Record]) -> dict[int, dict[str, Float]]:
+    """Cohort -> head -> slopes of its untouched skin, as for embeddings."""
+
+    def known(record: Record) -> Float | None:
+        return next((unpacked(one["slopes"]) for one in record["shapes"] if one["attack"] == "skin"), None)
+
+    return _galleries(records, known)
+
+
+def _galleries(records: Iterable[Record], known: Callable[[Record], Float | None]) -> dict[int, dict[str, Float]]:
     cohorts: dict[int, dict[str, Float]] = {}
     for record in records:
         if record["method"] == UNTOUCHED and record["status"] == "done":
-            skin = [one for one in record["embeddings"] if one["attack"] == "skin"]
-            if skin and np.isfinite(matrix(skin[0]["views"])).any():
-                cohorts.setdefault(record["cohort"], {})[record["head"]] = matrix(skin[0]["views"])
+            found = known(record)
+            if found is not None:
+                cohorts.setdefault(record["cohort"], {})[record["head"]] = found
     everybody = {name: rows for heads in cohorts.values() for name, rows in heads.items()}
     return {cohort: heads if len(heads) >= LEAST_GALLERY else everybody for cohort, heads in cohorts.items()}
+
+
+def rank_shape(record: Record, gallery: Mapping[str, Float], attacks: Collection[str]) -> tuple[int, int] | None:
+    """Rank of the own original by shape and size of the gallery; None where no guess of these attacks says anything.
+
+    Parameters
+    ----------
+    attacks : names; the guess that is most like counts, for everybody in the gallery alike. Empty for the plain skin alone.
+    """
+    ones = [one for one in record["shapes"] if one["attack"] in (attacks or ("skin",))]
+    guesses = [unpacked(one["slopes"]) for one in (ones if attacks else ones[:1])]
+    away = {name: -likeness for name, likeness in nearest_likeness(guesses, gallery).items()}
+    rank = rank_of(record["head"], away)
+    return None if rank is None or len(away) < 2 else (rank, len(away))
 
 
 def rank_record(record: Record, gallery: Mapping[str, Float], *, attacked: bool) -> tuple[int, int] | None:

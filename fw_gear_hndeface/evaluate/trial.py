@@ -29,6 +29,7 @@ from fw_gear_hndeface.ops.polygons import rasterise
 from fw_gear_hndeface.ops.skin import SKIN_HU
 from fw_gear_hndeface.privacy.attacks import expose
 from fw_gear_hndeface.privacy.battery import Exposure, Original, remember, run_battery
+from fw_gear_hndeface.privacy.slopes import packed
 from fw_gear_hndeface.settings import Settings
 from fw_gear_hndeface.verify import differing, measure
 
@@ -185,7 +186,13 @@ def exposures(ground: Ground, after: Volume, changed: Bool) -> dict[str, Any]:
     patient = [head.scan.body, Mask(after.grid, changed, "changed")]
     found = run_battery(expose(after, patient, head.face.frame), ground.original)
     seen = [one for one in found if one.looks is not None or one.error is not None]
-    return {"exposures": [one.measures() for one in seen], "embeddings": [_embeddings(one) for one in seen if one.looks]}
+    shapes = [
+        {"attack": one.attack, "surface": one.label, "inner": one.inner, "slopes": packed(one.slopes)}
+        for one in found
+        if one.slopes is not None
+    ]
+    embeddings = [_embeddings(one) for one in seen if one.looks]
+    return {"exposures": [one.measures() for one in seen], "embeddings": embeddings, "shapes": shapes}
 
 
 def _embeddings(exposure: Exposure) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fw_gear_hndeface.model import Bool, Landmarks
+from fw_gear_hndeface.model import Bool, Float, Landmarks
 from fw_gear_hndeface.ops.relief import Map
 from fw_gear_hndeface.privacy.attacks import ATTACKS, Attack, Exposed, Guess, skin_guess
 from fw_gear_hndeface.privacy.check import STRANGER_SHARE, View, likenesses
@@ -23,6 +23,7 @@ from fw_gear_hndeface.privacy.shape import (
     part_zones,
     surface_error,
 )
+from fw_gear_hndeface.privacy.slopes import SHOWN_Z, SHOWN_Z_OF_MANY, ShapeMatch, match_shape, slopes
 
 #: Guesses of one attack that are looked at by the recogniser: those that show most.
 LOOKED_AT = 2
@@ -35,6 +36,8 @@ MATCHED_SHARE = 0.01
 #: A relief with at least this correlation and height is a natural face, or a natural nose. Mouths and eyes alone are no sign:
 #: smooth surfaces over a jaw or a brow stand out as they do.
 NATURAL = {"face": FaceSign(0.7, 0.65), "nose": FaceSign(0.7, 0.7)}
+#: Attacks of few guesses that are near the skin: a shape is told there by less than among the dozens of the others.
+PLAIN = ("skin", "smoothing")
 #: Attacks whose surfaces are rough.
 ROUGH = ("fill_texture", "dose edge")
 #: No face stands out more than so many mean faces; rough fills do.
@@ -45,20 +48,22 @@ SURE_SCORE, NOT_FLAT = 0.9, FaceSign(0.5, 0.45)
 
 @dataclass(frozen=True, eq=False)
 class Original:
-    """What is known of the original by whoever measures: its relief, the zone that identifies, and its views."""
+    """What is known of the original by whoever measures: its relief and slopes, the zone that identifies, and its views."""
 
     relief: Map
     zone: Bool
     blind: Map
     parts: Mapping[str, tuple[Bool, Map]]
     views: Sequence[View]
+    slopes: Float | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Exposure:
     """What one guess shows. `looks` stays empty where a better guess of the same attack spoke already.
 
-    `signs` are of the whole face and the nose; `recovered` is the share of each part's own relief that it holds.
+    `signs` are of the whole face and the nose; `recovered` is the share of each part's own relief that it holds; `shape` says
+    how far its `slopes` are the original's.
     """
 
     attack: str
@@ -70,6 +75,8 @@ class Exposure:
     match: Match | None = None
     looks: Looks | None = None
     guess: Guess | None = None
+    slopes: Float | None = None
+    shape: ShapeMatch | None = None
 
     @property
     def score(self) -> float:
@@ -80,7 +87,8 @@ class Exposure:
     def shows(self) -> tuple[str, ...]:
         """What it gives away. Inner surfaces stay by design: nothing.
 
-        Against the original: "surface", or "eyes", "nose", "mouth" as they were; "identity". By itself: "face".
+        Against the original: "surface", or "eyes", "nose", "mouth" as they were; "identity" of its pictures; "shape" that is
+        nobody else's. By itself: "face".
         """
         if self.inner:
             return ()
@@ -90,6 +98,8 @@ class Exposure:
         allowed = STRANGER_SHARE if self.attack == "skin" else MATCHED_SHARE
         if self.match is not None and self.match.rank == 1 and self.match.stranger_share < allowed:
             told.append("identity")
+        if self.shape is not None and self.shape.is_match(SHOWN_Z if self.attack in PLAIN else SHOWN_Z_OF_MANY):
+            told.append("shape")
         if self.is_face:
             told.append("face")
         return tuple(told)
@@ -108,7 +118,7 @@ class Exposure:
 
     def measures(self) -> dict[str, Any]:
         """Plain data for a report."""
-        parts: Mapping[str, Any] = {"error": self.error, "match": self.match}
+        parts: Mapping[str, Any] = {"error": self.error, "match": self.match, "shape": self.shape}
         plain: dict[str, Any] = {name: None if part is None else _rounded(asdict(part)) for name, part in parts.items()}
         plain |= {"signs": {part: _rounded(asdict(sign)) for part, sign in self.signs.items()}}
         plain |= {"recovered": _rounded(self.recovered)}
@@ -135,7 +145,8 @@ def remember(original: Exposed, landmarks: Landmarks) -> Original:
     relief, zones = guess.relief(), part_zones(original.rays, landmarks)
     whole = np.asarray(np.logical_or.reduce(list(zones.values())))
     parts = {part: (zone, blind_guess(relief, zone)) for part, zone in zones.items()}
-    return Original(relief, whole, blind_guess(relief, whole), parts, likenesses(guess.surface()))
+    views = likenesses(guess.surface())
+    return Original(relief, whole, blind_guess(relief, whole), parts, views, slopes(original.rays, relief))
 
 
 def run_battery(exposed: Exposed, original: Original | None = None, attacks: Iterable[Attack] = ()) -> list[Exposure]:
@@ -181,7 +192,9 @@ def measure_guess(guess: Guess, relief: Map, attack: Attack, original: Original 
     error = surface_error(relief, original.relief, original.zone, original.blind)
     parts = {part: surface_error(relief, original.relief, *rest) for part, rest in original.parts.items()}
     recovered = {part: one.recovered for part, one in parts.items() if one is not None}
-    return Exposure(attack.name, guess.label, attack.inner, {}, error, recovered, guess=guess)
+    found = slopes(guess.rays, relief)
+    shape = match_shape(found, original.slopes) if found is not None and original.slopes is not None else None
+    return Exposure(attack.name, guess.label, attack.inner, {}, error, recovered, guess=guess, slopes=found, shape=shape)
 
 
 def signs_of(guess: Guess, relief: Map) -> dict[str, FaceSign]:

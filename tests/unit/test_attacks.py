@@ -79,7 +79,7 @@ def flattened(hu: np.ndarray) -> np.ndarray:
 
 def test_the_untouched_head_shows_surface_identity_and_face() -> None:
     found = run_battery(exposed(), original(), [ATTACKS["skin"]])
-    assert found[0].shows == ("surface", "eyes", "nose", "mouth", "identity", "face")
+    assert found[0].shows == ("surface", "eyes", "nose", "mouth", "identity", "shape", "face")
     assert found[0].match is not None
     assert found[0].match.rank == 1
     assert found[0].match.distance < 0.05

@@ -81,7 +81,7 @@ def test_a_changed_face_is_safe_with_and_without_the_original(tmp_path: Path) ->
 def test_an_untouched_study_is_matched_with_its_original(tmp_path: Path) -> None:
     path = study(tmp_path, make.phantom(plain=True))
     found = looked_at(path, path)
-    assert found.sights[0].shows == "surface, eyes, nose, mouth, identity"
+    assert found.sights[0].shows == "surface, eyes, nose, mouth, identity, shape"
 
 
 def test_an_old_outline_beside_a_changed_face_is_unsafe(tmp_path: Path) -> None:

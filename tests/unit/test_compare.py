@@ -18,11 +18,12 @@ from fw_gear_hndeface.evaluate import compare, ranks, trial
 from fw_gear_hndeface.evaluate.compare import Task, checked_methods, read_record, run_study, tasks_of
 from fw_gear_hndeface.evaluate.structures import structure_of
 from fw_gear_hndeface.evaluate.studies import first_head
-from fw_gear_hndeface.evaluate.tables import Table, tables_of
+from fw_gear_hndeface.evaluate.tables import Table, shape_table, tables_of
 from fw_gear_hndeface.files import PRIVATE, write_whole
 from fw_gear_hndeface.model import Roi, RoiKind
 from fw_gear_hndeface.privacy import battery
 from fw_gear_hndeface.privacy.attacks import ATTACKS
+from fw_gear_hndeface.privacy.slopes import common, packed
 from fw_gear_hndeface.report.charts import Point, Tile, picture_sheet, privacy_chart
 from tests import phantom as make
 
@@ -113,7 +114,10 @@ def test_records_of_another_version_or_torn_ones_are_not_used(tmp_path: Path) ->
     path.write_text('{"version": ')
     assert read_record(path) is None
     write_whole(path, json.dumps({"version": compare.__version__, "n": 1}).encode(), mode=PRIVATE)
-    assert read_record(path) == {"version": compare.__version__, "n": 1}
+    assert read_record(path) is None, "made before records held shapes"
+    made = {"version": compare.__version__, "format": compare.FORMAT, "n": 1}
+    write_whole(path, json.dumps(made).encode(), mode=PRIVATE)
+    assert read_record(path) == made
     assert [one.name for one in tmp_path.iterdir()] == ["r.json"], "no half file is left"
     assert path.stat().st_mode & 0o777 == 0o600, "a record is as identifiable as the head"
 
@@ -141,8 +145,19 @@ def record(head: str, method: str, skin: float, attacked: float | None = None, *
     if attacked is not None:
         embeddings.append({"attack": "smoothing", "surface": "Gaussian", "inner": False, "views": rows(attacked)})
     embeddings.append({"attack": "bone", "surface": "200 HU", "inner": True, "views": rows(float(head))})
+    shapes = [{"attack": "skin", "surface": "-300 HU", "inner": False, "slopes": packed(bumps(skin))}]
+    if attacked is not None:
+        shapes.append({"attack": "smoothing", "surface": "Gaussian", "inner": False, "slopes": packed(bumps(attacked))})
+    shapes.append({"attack": "bone", "surface": "200 HU", "inner": True, "slopes": packed(bumps(float(head)))})
     base = {"head": head, "method": method, "status": "done", "cohort": 0, "study": int(head), "embeddings": embeddings}
-    return {**base, **more}
+    return {**base, "shapes": shapes, **more}
+
+
+def bumps(which: float) -> np.ndarray:
+    """Slopes that are somebody's: what faces share, and ripples of a length that only this head has."""
+    shared = np.nan_to_num(common())
+    along = np.arange(shared.shape[1]) / (7.0 + 2.0 * which)
+    return shared + 0.2 * np.stack([np.sin(along), np.cos(along)])
 
 
 ORIGINALS = [record(str(n), "original", float(n)) for n in range(6)]
@@ -281,7 +296,7 @@ def test_the_command_line_compares(tmp_path: Path, capsys: pytest.CaptureFixture
     names = {one.name for one in output.iterdir()}
     assert names == {
         "records", "comparison.md", "comparison.html", "privacy.png",
-        "privacy.csv", "attacks.csv", "cost.csv", "structures.csv", "features.csv",
+        "privacy.csv", "shapes.csv", "attacks.csv", "cost.csv", "structures.csv", "features.csv",
     }  # fmt: skip
     assert "| membrane | 1 | 0 |" in (output / "comparison.md").read_text()
 
@@ -290,3 +305,27 @@ def test_a_cohort_without_a_face_is_refused(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "x.zip").write_bytes(b"no zip")
     assert cli.main(["compare", str(tmp_path / "x.zip"), "-m", "membrane", "-o", str(tmp_path / "o"), "-j", "1"]) == 3
     assert "No study shows a face" in capsys.readouterr().err
+
+
+# --- ranks by shape -------------------------------------------------------------------------------------------------
+
+
+def test_a_head_is_found_by_its_shape_through_the_attacks_that_are_asked() -> None:
+    gallery = ranks.shape_references(ORIGINALS)[0]
+    assert len(gallery) == 6
+    assert ranks.rank_shape(ORIGINALS[2], gallery, ()) == (1, 6)
+    hidden = record("2", "x", 4.0, attacked=2.0)
+    assert ranks.rank_shape(hidden, gallery, ()) != (1, 6)
+    assert ranks.rank_shape(hidden, gallery, ("skin", "smoothing"))[1] == 6
+    assert ranks.rank_shape(hidden, gallery, ("smoothing",)) == (1, 6)
+    assert ranks.rank_shape(hidden, gallery, ("bone",)) == (1, 6)
+    assert ranks.rank_shape(hidden, gallery, ("mask_shell",)) is None
+
+
+def test_the_table_of_shapes_tells_skin_from_what_is_inside() -> None:
+    changed = [record(str(n), "drown", float((n + 3) % 6)) for n in range(6)]
+    table = shape_table([*ORIGINALS, *changed], ["original", "drown"])
+    cells = {row[0]: dict(zip(table.head, row, strict=True)) for row in table.rows}
+    assert cells["original"]["skin: rank 1"].startswith("6 ")
+    assert cells["drown"]["skin: rank 1"].startswith("0 ")
+    assert cells["drown"]["bone: rank 1"].startswith("6 ")

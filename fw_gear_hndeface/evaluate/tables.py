@@ -127,8 +127,8 @@ def shape_table(records: Sequence[Record], methods: Sequence[str]) -> Table:
     rows = [[method, *(cell for attacks in sets.values() for cell in cells(method, attacks))] for method in methods]
     note = (
         "Ranks of the own original by the slopes of the surface (docs/audit.md), which are there on coarse scans too and do "
-        "not change when a face is carved one step deeper; columns and brackets as above. Muscle and bone are left by design: what "
-        "someone can match who has another scan of the same head."
+        "not change when a face is carved one step deeper; columns and brackets as above. Muscle and bone are left by design: "
+        "what someone can match who has another scan of the same head."
     )
     head = ["method", *(f"{name}: {r}" for name in sets for r in ("rank 1", "mean reciprocal rank", "mean rank"))]
     return Table("shapes", "Heads matched by shape", note, head, tuple(rows))

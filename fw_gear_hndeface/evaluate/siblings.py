@@ -21,6 +21,8 @@ from fw_gear_hndeface.privacy.shape import part_zones
 
 #: How far a contour may lie in the air before the skin, mm beyond half a voxel, and how much of it.
 OUTSIDE_MM, OUTSIDE_ML = 3.0, 1.0
+#: The same where the original tells what was air from the first: carried regions and doses reached at most 0.04 mL.
+MATCHED_OUTSIDE_ML = 0.3
 #: Edges of a dose, shares of its maximum.
 DOSE_LEVELS = (0.001, 0.01, 0.05)
 #: Percentiles of the foreground at which other images are cut.

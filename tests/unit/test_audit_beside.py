@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,9 +14,14 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from scipy import ndimage
 
+from fw_gear_hndeface.evaluate import placing
 from fw_gear_hndeface.evaluate.audit import Audit, audit
+from fw_gear_hndeface.evaluate.siblings import Seat
+from fw_gear_hndeface.model import Volume
+from fw_gear_hndeface.ops.frame import fit_frame
+from fw_gear_hndeface.ops.head import head_windows
 from fw_gear_hndeface.privacy import battery
-from fw_gear_hndeface.privacy.attacks import ATTACKS
+from fw_gear_hndeface.privacy.attacks import ATTACKS, expose
 from fw_gear_hndeface.synthetic.head import SyntheticHead
 from tests import labelled
 from tests import phantom as make
@@ -168,3 +174,32 @@ def test_an_outline_in_another_frame_is_seen_through_its_registration_and_withou
     (told,) = looked_at(tmp_path, alone, known=True).sights
     assert told.through == "unplaced"
     assert "another frame of reference" in told.message
+
+
+@pytest.mark.parametrize(("drawn_on", "told"), [(original, True), (defaced, False)])
+def test_a_rough_outline_is_named_when_it_runs_along_the_old_skin(
+    tmp_path: Path, drawn_on: Callable[[], SyntheticHead], told: bool
+) -> None:
+    """Every slice is drawn some millimetres off: too rough for a face, and still it tells where the skin was."""
+    rng = np.random.default_rng(4)
+    rough = np.stack([np.roll(part, rng.integers(-2, 3), axis=0) for part in body(drawn_on())])
+    found = looked_at(tmp_path, segmentation("body", rough), known=True)
+    assert ("old skin" in {sight.through for sight in found.sights}) is told
+
+
+def test_a_little_of_what_stands_where_tissue_was_taken_away_tells_against_the_original() -> None:
+    before, after = original(), defaced()
+    frame = fit_frame(before.landmarks)
+    assert frame is not None
+    patient = next(head_windows(before.volume)).body
+    exposed = expose(after.volume, [patient], frame)
+    seat = Seat(exposed.rays, before.landmarks, battery.remember(expose(before.volume, [patient], frame), before.landmarks))
+    volume = Volume(before.volume.grid, (body(before) & ~body(after)).astype(np.float32))
+    gone = seat.field(volume, 0.0) > 0.5
+    many = list(placing._in_the_air("RTDOSE series 4", "dose", gone, placing.Place(seat, exposed)))
+    assert [shown.through for shown in many] == ["region in the air"]
+    away = ndimage.distance_transform_edt(exposed.cleaned <= -300) * gone
+    few = away > np.sort(away.ravel())[-int(0.8 / exposed.rays.grid.voxel_ml)]
+    known = list(placing._in_the_air("RTDOSE series 4", "dose", few, placing.Place(seat, exposed)))
+    blind = list(placing._in_the_air("RTDOSE series 4", "dose", few, placing.Place(replace(seat, original=None), exposed)))
+    assert (len(known), len(blind)) == (1, 0)

@@ -9,11 +9,14 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import os
 import re
 import shutil
+import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +103,8 @@ def _job(context: Any) -> int:
         log.error(words_for(error))
         return exit_code_of(error)
     try:
-        staged = _staged(context, source, settings)
+        with _scratch(context.work_dir):
+            staged = _staged(context, source, settings)
         _record_all(context, source, staged, settings)
         publish(staged, context.output_dir)
     except Exception as error:
@@ -149,6 +153,20 @@ def _paths(context: Any) -> list[Path]:
             raise InputError(f"Input {name}: the file named in config.json is not there.")
         paths.append(found)
     return paths
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[None]:
+    """Temporary files of this process and its children lie in `folder`: a read-only root has no other place for them."""
+    before, variable = tempfile.tempdir, os.environ.get("TMPDIR")
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        del os.environ["TMPDIR"]
+        if variable is not None:
+            os.environ["TMPDIR"] = variable
 
 
 def _staged(context: Any, source: dict[str, Any], settings: Settings) -> Staged:

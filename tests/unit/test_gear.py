@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 import socket
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -284,6 +286,23 @@ def test_a_disk_that_the_work_filled_has_room_for_the_reason(tmp_path: Path, mon
     assert "The disk is full" in qc(files_of(tmp_path)["CT info 1.dicom.zip"])["verdict"]["message"]
 
 
+def test_temporary_files_lie_in_work_while_the_job_runs_and_nowhere_else_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[str] = []
+
+    def look(*_: Any, **__: Any) -> None:
+        places.extend([tempfile.gettempdir(), os.environ["TMPDIR"]])
+        raise InputError("enough")
+
+    monkeypatch.setenv("TMPDIR", "/elsewhere")
+    monkeypatch.setattr(tempfile, "tempdir", "/before")
+    monkeypatch.setattr(gear, "deface", look)
+    assert run(job(tmp_path)) == 3
+    assert places == [str(tmp_path.resolve() / "work")] * 2
+    assert (tempfile.gettempdir(), os.environ["TMPDIR"]) == ("/before", "/elsewhere")
+
+
 def test_a_work_folder_that_takes_nothing_does_not_swallow_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = gear.GearMetadata.write
 
@@ -299,7 +318,6 @@ def test_a_work_folder_that_takes_nothing_does_not_swallow_the_reason(tmp_path: 
 
 
 def test_a_stop_from_outside_empties_output_and_leaves_the_old_handler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
     import signal
 
     staged_run(monkeypatch, Verdict.DEFACED)

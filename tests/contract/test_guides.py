@@ -39,6 +39,14 @@ def test_commands_that_are_run_are_there() -> None:
     assert {"docs/local.md", "docs/batch.md", "docs/methods.md"} <= set(console(""))
 
 
+def test_python_on_every_page_is_run_by_a_test_or_needs_a_cluster() -> None:
+    found = Counter(block.page for block in blocks() if block.kind == "python")
+    run = {"docs/python.md": 2, "docs/report.md": 1, "docs/new-method.md": 1}
+    assert found == {**run, "docs/batch.md": 1}
+    (cluster,) = [block for block in blocks() if block.kind == "python" and block.page == "docs/batch.md"]
+    assert "SLURMCluster" in "".join(cluster.lines)
+
+
 def test_every_line_of_a_block_of_commands_is_typed_or_printed() -> None:
     for block in blocks():
         if block.kind == "console":

@@ -15,7 +15,7 @@ import pytest
 from fw_gear_hndeface.dicom.synthesize import write_study
 from fw_gear_hndeface.synthetic.head import SyntheticHead, make_head
 from tests import labelled
-from tests.guides import REPOSITORY, console, follow
+from tests.guides import REPOSITORY, Block, blocks, console, follow
 
 pytestmark = pytest.mark.slow
 SEED = 11
@@ -43,6 +43,16 @@ def folder(head: SyntheticHead, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("page", PLAIN)
 def test_a_page_s_commands_work_from_an_empty_folder(page: str, folder: Path) -> None:
     follow(PLAIN[page], folder, {"PATH": PATH})
+
+
+def test_the_report_page_s_python_makes_a_page_over_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow([Block("", "console", ("$ hndeface run study.zip -o OUT",))], folder, {"PATH": PATH})
+    (block,) = [block for block in blocks() if block.page == "docs/report.md" and block.kind == "python"]
+    monkeypatch.chdir(folder)
+    exec(compile("\n".join(block.lines), "report.md", "exec"), {})
+    page = (folder / "OUT" / "cohort.html").read_text(encoding="utf-8")
+    assert "My cohort" in page
+    assert "study_hndeface.qa.html" in page
 
 
 def test_what_the_first_page_and_the_gear_s_page_say_works_in_a_fresh_checkout(folder: Path) -> None:

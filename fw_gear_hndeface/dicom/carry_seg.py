@@ -26,7 +26,8 @@ from fw_gear_hndeface.dicom.tags import SHORT_TEXT, Stamp, stamp_companion
 from fw_gear_hndeface.errors import DicomError
 from fw_gear_hndeface.model import Bool, Float, Grid, RoiKind
 from fw_gear_hndeface.ops.labels import label_of
-from fw_gear_hndeface.ops.outlines import LEAST_TISSUE
+from fw_gear_hndeface.ops.morphology import filled_plane
+from fw_gear_hndeface.ops.outlines import LEAST_TISSUE, SHELL_SHARE
 from fw_gear_hndeface.ops.scan import KEPT, Scan
 
 CLIPPED = "clipped by face mask"
@@ -164,13 +165,21 @@ def _followed(frames: Sequence[_Frame], scans: Sequence[Scan], kinds: dict[int, 
         mask = frame.mask
         kept = kinds.get(frame.segment, RoiKind.ORGAN) in KEPT and frame.segment not in touched | outlines
         if plane is not None and not kept:
-            mask = (mask & ~plane.room) | plane.came if frame.segment in outlines else _on_tissue(mask, plane) & ~plane.room
+            outline = frame.segment in outlines
+            mask = (_solid(mask, plane) & ~plane.room) | plane.came if outline else _on_tissue(mask, plane) & ~plane.room
         changed = int(np.count_nonzero(mask != frame.mask))
         out.changed += changed
         if changed:
             out.clipped.add(frame.segment)
         masks.append(mask)
     return masks
+
+
+def _solid(mask: Bool, plane: _Plane) -> Bool:
+    """An outline on a plane, filled if it is a shell and the skin moved there: its inner side follows the old skin as well."""
+    whole = filled_plane(mask)
+    shell = np.count_nonzero(whole & ~mask) > SHELL_SHARE * np.count_nonzero(whole)
+    return whole if shell and (plane.gone | plane.came).any() else mask
 
 
 def _on_tissue(mask: Bool, plane: _Plane) -> Bool:

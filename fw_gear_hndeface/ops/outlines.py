@@ -19,6 +19,8 @@ from fw_gear_hndeface.ops.morphology import with_neighbours
 SLIVER_MM2 = 1.0
 #: A part of a region with less tissue near the change than this lies in the air: mask, bolus, room.
 LEAST_TISSUE = 0.1
+#: An outline whose hole is more than this share of it is a shell: its inner side runs along the old skin as well.
+SHELL_SHARE = 0.5
 #: Overlays snap to this, mm: far below what a structure set stores, so that voxel edges and drawn lines meet without slits.
 SNAP_MM = 1e-6
 #: Contours whose planes lie nearer than this are on one plane, mm.
@@ -50,8 +52,8 @@ def redrawn(contours: Sequence[Float], change: Change, *, external: bool) -> tup
     Parameters
     ----------
     contours : closed polygons of one plane, each (N, 3) LPS mm; one inside another is a hole
-    external : outlines of the patient follow the new body near the change; everything else loses what lies in the room around
-        it, and the parts that lie in the air: where they end, the old skin was
+    external : outlines of the patient follow the new body near the change, and shells of skin become solid; everything else
+        loses what lies in the room around it, and the parts that lie in the air: where they end, the old skin was
 
     Returns
     -------
@@ -65,10 +67,10 @@ def redrawn(contours: Sequence[Float], change: Change, *, external: bool) -> tup
     old = _region([plane.flat(points) for points in contours])
     room = plane.sample(change.room, index)
     if external:
-        near = plane.sample(change.near, index)
-        drawn = _grown(plane.covered(old, near), plane.rim)
+        near, solid = plane.sample(change.near, index), _solid(old)
+        drawn = _grown(plane.covered(solid, near), plane.rim)
         fresh = near & ~room & (drawn | plane.sample(change.came, index))
-        outside = shapely.difference(old, plane.cells(near), grid_size=SNAP_MM)
+        outside = shapely.difference(solid, plane.cells(near), grid_size=SNAP_MM)
         new = shapely.union(outside, plane.cells(fresh), grid_size=SNAP_MM)
     else:
         new = shapely.difference(_on_tissue(old, plane, change, index), plane.cells(room), grid_size=SNAP_MM)
@@ -76,6 +78,22 @@ def redrawn(contours: Sequence[Float], change: Change, *, external: bool) -> tup
         return None
     rings = [_keyholed(part, plane.shrink) for part in _polygons(new) if part.area >= SLIVER_MM2 * plane.shrink]
     return plane.lifted(rings, contours)
+
+
+def _solid(region: shapely.Geometry) -> shapely.Geometry:
+    """A region whose shells are filled."""
+    parts = _polygons(region)
+    wholes = [shapely.Polygon(part.exterior) for part in parts]
+    if all(part.area > (1 - SHELL_SHARE) * whole.area for part, whole in zip(parts, wholes, strict=True)):
+        return region
+    return shapely.union_all(
+        [
+            shapely.Polygon(
+                part.exterior, [hole for hole in part.interiors if shapely.Polygon(hole).area < SHELL_SHARE * whole.area]
+            )
+            for part, whole in zip(parts, wholes, strict=True)
+        ]
+    )
 
 
 def _on_tissue(region: shapely.Geometry, plane: _Plane, change: Change, index: NDArray[np.intp] | None) -> shapely.Geometry:

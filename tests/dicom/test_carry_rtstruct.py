@@ -185,6 +185,17 @@ def test_a_region_with_nothing_left_keeps_its_name_and_loses_its_contours(tmp_pa
     assert rings(out, 2) == [[str(value) for value in far.ContourData]]
 
 
+def test_a_shell_of_skin_becomes_solid_where_the_skin_moved(tmp_path: Path) -> None:
+    """Its inner side lies as deep below the old skin everywhere: the old face once more."""
+    affine = build.truth_affine(STEPS, 0.0)
+    pairs = [(k, corners) for k in (1, 4) for corners in (box(9.5, 34.5, 3.5, 25.5), box(12, 32, 6, 23))]
+    sets = structure_set([("Skin", "", [contour(texts(affine, k, corners), k) for k, corners in pairs])])
+    out = rings(followed(tmp_path, sets), 1)
+    (new,) = [ring for ring in out if abs(float(ring[2]) - build.ORIGIN[2] - 12.0) < 0.1]
+    assert Polygon(in_plane(new, affine)[:, 1:]).area == pytest.approx(25 * 22 - 5 * 8, abs=0.1)
+    assert [ring for ring in out if ring != new] == rings(sets, 1)[:2], "as drawn where nothing moved"
+
+
 def test_the_air_before_the_face_is_no_mould_of_it(tmp_path: Path) -> None:
     """Where a region of air, a bolus or a mask ends, the skin was: its far part would still tell how far the nose stood out."""
     affine = build.truth_affine(STEPS, 0.0)

@@ -109,6 +109,17 @@ def test_outlines_follow_organs_stay_and_nothing_is_left_in_the_room(tmp_path: P
     assert done.changed == sum(int(np.count_nonzero(after[name] != before[name])) for name in before)
 
 
+def test_a_shell_of_skin_becomes_solid_where_the_skin_moved(tmp_path: Path) -> None:
+    body = scan_values() > -300
+    shell = body.copy()
+    shell[:, 12:33, 6:24] = False
+    _, out = followed(tmp_path, labelled.segmentation({"skin": shell}, GRID, keep_empty=True))
+    after = segments(out)["skin"]
+    moved = (cut() | added()).any(axis=(1, 2))
+    assert np.array_equal(after[moved], ((body & ~cut()) | added())[moved])
+    assert np.array_equal(after[~moved], shell[~moved])
+
+
 @pytest.mark.parametrize("name", ["air", "Segment_3"])
 def test_the_air_before_the_face_is_no_mould_of_it(tmp_path: Path, name: str) -> None:
     before = {name: np.zeros(SHAPE, np.bool_), "parotid_left": masks()["parotid_left"], "GTVp": np.zeros(SHAPE, np.bool_)}

@@ -21,9 +21,9 @@ from fw_gear_hndeface.ops.polygons import rasterise
 from fw_gear_hndeface.ops.render import Surface
 from fw_gear_hndeface.ops.skin import SKIN_HU
 from fw_gear_hndeface.privacy.attempts import Attempt, try_attacks
-from fw_gear_hndeface.privacy.check import STRANGER_SHARE, Assessment, View, assess, likenesses
+from fw_gear_hndeface.privacy.check import STRANGER_SHARE, Assessment, View, assess, likenesses, shape_match
 from fw_gear_hndeface.privacy.recognise import aligned_by
-from fw_gear_hndeface.privacy.views import face_surface
+from fw_gear_hndeface.privacy.views import Skin, face_skin
 from fw_gear_hndeface.protect import Subject, keep
 from fw_gear_hndeface.report.exhibit import Exhibit, Shown
 from fw_gear_hndeface.report.pictures import make_exhibit
@@ -153,8 +153,10 @@ def deface_located(case: Case, found: tuple[HeadScan, Face], settings: Settings,
     scene = Scene(case.scan, head.body, kept, face.landmarks, face.frame, seed, fill=settings.fill, labels=case.labels)
     with aligned_by(settings.landmark_model):
         with stage("privacy", 0.4):
-            known = likenesses(face_surface(scene.scan, [scene.body], scene.frame, SKIN_HU))
-        best = _best_attempt(case.label, scene, known, settings, stage)
+            skin = face_skin(scene.scan, [scene.body], scene.frame, SKIN_HU)
+            known = likenesses(skin.surface)
+        best = _best_attempt(scene, (skin, known), settings, stage)
+        _demand_unlike(case.label, best.assessment, settings)
         with stage("attacks", 0.72):
             attempts = try_attacks(best.after, [head.body, best.plan.change], face.frame, known)
             _demand_unmatched(case.label, attempts, settings)
@@ -170,7 +172,7 @@ def deface_located(case: Case, found: tuple[HeadScan, Face], settings: Settings,
         labelled = label_costs(case.scan, best.after, case.labels)
     with stage("pictures", 0.77):
         shown = Shown(best.after, best.plan.change, tuple(cost.roi for cost in costs), face.frame)
-        before = face_surface(case.scan, [head.body], face.frame, SKIN_HU) if settings.report_before_images else None
+        before = skin.surface if settings.report_before_images else None
         exhibit = make_exhibit(shown, best.surface, best.assessment.sights, attempts, before)
     return Defaced(
         face, best.plan, best.cost, costs, best.assessment, best.strength, exhibit, tuple(findings), attempts, labelled
@@ -186,27 +188,34 @@ def _demand_unmatched(label: str, attempts: Sequence[Attempt], settings: Setting
         )
 
 
-def _best_attempt(label: str, scene: Scene, known: Sequence[View], settings: Settings, stage: Stage) -> _Attempt:
+def _demand_unlike(label: str, found: Assessment, settings: Settings) -> None:
+    if found.passed or settings.privacy != "enforce":
+        return
+    if found.shape_matched and found.shape is not None:
+        why = f"the result has the original's shape, and no stranger's (likeness {found.shape.likeness:.2f})"
+    else:
+        why = (
+            "the result is nearer to the original than strangers are (share of strangers as near "
+            f"{found.stranger_share:.3f}, required {STRANGER_SHARE:g})"
+        )
+    raise PrivacyError(f"{label}: {why}. No image was written; try another method or privacy=report.")
+
+
+def _best_attempt(scene: Scene, original: tuple[Skin, Sequence[View]], settings: Settings, stage: Stage) -> _Attempt:
     """The first try that is as far from the original as strangers usually are, else the farthest of all tries."""
     best: _Attempt | None = None
     for number, strength in enumerate(STRENGTHS):
-        tried = _attempt(replace(scene, seed=scene.seed + number, strength=strength), settings.method, known, stage)
-        if best is None or tried.assessment.stranger_share > best.assessment.stranger_share:
+        tried = _attempt(replace(scene, seed=scene.seed + number, strength=strength), settings.method, original, stage)
+        if best is None or tried.assessment.merit > best.assessment.merit:
             best = tried
         if best.assessment.is_clear:
             break
     if best is None:
         raise ValueError("no strength to try")
-    if not best.assessment.passed and settings.privacy == "enforce":
-        raise PrivacyError(
-            f"{label}: the result is nearer to the original than strangers are (share of strangers as near "
-            f"{best.assessment.stranger_share:.3f}, required {STRANGER_SHARE:g}). No image was written; try another method "
-            "or privacy=report."
-        )
     return best
 
 
-def _attempt(scene: Scene, name: str, known: Sequence[View], stage: Stage) -> _Attempt:
+def _attempt(scene: Scene, name: str, original: tuple[Skin, Sequence[View]], stage: Stage) -> _Attempt:
     method = REGISTRY[name]
     with stage("change", 0.5):
         proposal = method.propose(scene)
@@ -215,9 +224,9 @@ def _attempt(scene: Scene, name: str, known: Sequence[View], stage: Stage) -> _A
     with stage("verify", 0.6):
         cost = verify(scene.scan, after, plan, scene.frame, method.bounds)
     with stage("privacy", 0.7):
-        surface = face_surface(after, [scene.body, plan.change], scene.frame, SKIN_HU)
-        assessment = assess(known, surface)
-    return _Attempt(scene.strength, proposal, plan, after, cost, surface, assessment)
+        skin = face_skin(after, [scene.body, plan.change], scene.frame, SKIN_HU)
+        assessment = replace(assess(original[1], skin.surface), shape=shape_match(original[0], skin))
+    return _Attempt(scene.strength, proposal, plan, after, cost, skin.surface, assessment)
 
 
 def locate(case: Case, settings: Settings) -> tuple[HeadScan, Face] | None:

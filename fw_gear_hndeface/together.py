@@ -18,9 +18,9 @@ from fw_gear_hndeface.model import Finding, Level, Mask, Plan, Proposal, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.ops.head import head_windows
 from fw_gear_hndeface.ops.skin import SKIN_HU
-from fw_gear_hndeface.privacy.check import assess, likenesses
+from fw_gear_hndeface.privacy.check import assess, likenesses, shape_match
 from fw_gear_hndeface.privacy.recognise import aligned_by
-from fw_gear_hndeface.privacy.views import face_surface
+from fw_gear_hndeface.privacy.views import face_skin
 from fw_gear_hndeface.settings import Settings
 from fw_gear_hndeface.verify import roi_costs, verify
 
@@ -55,8 +55,10 @@ def follow_leader(case: Case, leader: Defaced, settings: Settings, stage: Stage)
         except VerificationError:
             return None
     with stage("privacy", 0.7), aligned_by(settings.landmark_model):
-        known = likenesses(face_surface(case.scan, [body], frame, SKIN_HU))
-        assessment = assess(known, face_surface(after, [body, plan.change], frame, SKIN_HU))
+        old, new = (
+            face_skin(scan, patient, frame, SKIN_HU) for scan, patient in ((case.scan, [body]), (after, [body, plan.change]))
+        )
+        assessment = replace(assess(likenesses(old.surface), new.surface), shape=shape_match(old, new))
     if not assessment.passed:
         return None
     text = f"{case.label}: changed by the plan of another volume on the same grid; verified by itself."

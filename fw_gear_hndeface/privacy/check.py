@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from fw_gear_hndeface.model import Float
 from fw_gear_hndeface.ops.render import Picture, Pose, Surface
 from fw_gear_hndeface.privacy.recognise import Likeness, alignment, embed, find_face
-from fw_gear_hndeface.privacy.views import pictures
+from fw_gear_hndeface.privacy.slopes import ShapeMatch, match_shape
+from fw_gear_hndeface.privacy.views import Skin, pictures
 
 #: Views of the head frame in which detectors find faces best: from a little below to level, from the front and both sides.
 POSES = tuple(Pose(pitch, yaw) for pitch in (-20.0, 0.0) for yaw in (-22.0, 0.0, 22.0))
@@ -58,6 +59,7 @@ class Assessment:
     stranger_share : share of stranger pairs that are as near or nearer over the same views; NaN without views
     score_before, score_after : best detector scores (NaN: no face)
     sights : every view of the result
+    shape : how far the result's shape is the original's; None where too little of either is seen
     """
 
     views: int
@@ -68,16 +70,30 @@ class Assessment:
     score_before: float
     score_after: float
     sights: tuple[Sight, ...] = ()
+    shape: ShapeMatch | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether the result is no nearer to its original than strangers are. True where no face was there to match."""
-        return self.views == 0 or self.stranger_share >= STRANGER_SHARE
+        """Whether the result looks no more like the original than strangers do, and has not its shape.
+
+        True where no face was there to match.
+        """
+        return not self.shape_matched and (self.views == 0 or self.stranger_share >= STRANGER_SHARE)
 
     @property
     def is_clear(self) -> bool:
         """Whether another try would gain nothing worth its time."""
-        return self.views == 0 or self.stranger_share >= CLEAR_SHARE
+        return not self.shape_matched and (self.views == 0 or self.stranger_share >= CLEAR_SHARE)
+
+    @property
+    def shape_matched(self) -> bool:
+        """Whether the shape of the result is nobody's but the original's."""
+        return self.shape is not None and self.shape.is_match()
+
+    @property
+    def merit(self) -> tuple[bool, float]:
+        """What the better of two tries has more of."""
+        return not self.shape_matched, 1.0 if self.views == 0 else self.stranger_share
 
     def measures(self) -> dict[str, Any]:
         """Plain data for the report."""
@@ -92,6 +108,7 @@ class Assessment:
             "detector_score_before": _plain(self.score_before),
             "detector_score_after": _plain(self.score_after),
             "gallery": len(gallery()),
+            "shape": None if self.shape is None else self.shape.measures(),
             "sights": [
                 {
                     "pitch_deg": sight.pose.pitch_deg,
@@ -125,6 +142,11 @@ def _gallery(name: str) -> NDArray[np.float32]:
 def likenesses(surface: Surface) -> list[View]:
     """Each view of a surface with the face found in it."""
     return [(picture, find_face(picture.grey)) for picture in pictures(surface, POSES)]
+
+
+def shape_match(before: Skin, after: Skin) -> ShapeMatch | None:
+    """How far a result's shape is the original's; None where too little of either is seen."""
+    return None if before.slopes is None or after.slopes is None else match_shape(after.slopes, before.slopes)
 
 
 def assess(before: Sequence[View], after: Surface) -> Assessment:

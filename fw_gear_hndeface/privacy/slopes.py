@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -52,6 +53,11 @@ class ShapeMatch:
     def is_match(self, least_z: float = SHOWN_Z) -> bool:
         """Whether nobody but the original is meant by this surface."""
         return self.rank == 1 and self.z >= least_z and self.likeness >= SHOWN_LIKENESS
+
+    def measures(self) -> dict[str, Any]:
+        """Plain data for the report."""
+        numbers = {"likeness": round(self.likeness, 3), "z": round(self.z, 2), "rank": self.rank, "of": self.of}
+        return {**numbers, "matched": self.is_match()}
 
 
 @cache

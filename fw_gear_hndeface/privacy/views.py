@@ -3,38 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-from fw_gear_hndeface.model import Mask, Volume
+from fw_gear_hndeface.model import Float, Mask, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
+from fw_gear_hndeface.ops.relief import first_crossing, make_rays
 from fw_gear_hndeface.ops.render import Picture, Pose, Surface, extract_surface, render
 from fw_gear_hndeface.ops.resample import AIR_HU, resample_mask
 from fw_gear_hndeface.ops.skin import analysis_volume
+from fw_gear_hndeface.privacy.slopes import slopes
 
 #: What of the head is drawn, frame mm at scale 1: the face, the ears' front, no shoulders.
 LOW_MM, HIGH_MM = np.array([-95.0, -85.0, -165.0]), np.array([95.0, 85.0, 90.0])
 SPACING_MM = 1.5
 
 
-def face_surface(scan: Volume, patient: Sequence[Mask], frame: HeadFrame, threshold: float) -> Surface:
-    """The iso-surface of the head in frame mm (x left, y posterior, z up).
+@dataclass(frozen=True, eq=False)
+class Skin:
+    """A head's skin as seen by those who match it: its surface in frame mm, and its slopes (`privacy.slopes`) or None."""
+
+    surface: Surface
+    slopes: Float | None
+
+
+def face_skin(scan: Volume, patient: Sequence[Mask], frame: HeadFrame, threshold: float) -> Skin:
+    """The iso-surface of the head in frame mm (x left, y posterior, z up), and its slopes.
 
     Parameters
     ----------
     patient : masks whose union, a little grown, is the patient; everything else is drawn as air (couch, mask shell).
     """
     scale = frame.scale
-    grid = frame.grid(LOW_MM * scale, HIGH_MM * scale, SPACING_MM)
-    volume = analysis_volume(scan, SPACING_MM, grid)
-    near = np.zeros(grid.shape, dtype=np.bool_)
+    rays = make_rays(frame, LOW_MM * scale, HIGH_MM * scale, SPACING_MM)
+    volume = analysis_volume(scan, SPACING_MM, rays.grid)
+    near = np.zeros(rays.grid.shape, dtype=np.bool_)
     for mask in patient:
-        near |= resample_mask(mask, grid).array
+        near |= resample_mask(mask, rays.grid).array
     near = ndimage.binary_dilation(near, iterations=2)
-    surface = extract_surface(Volume(grid, np.where(near, volume.array, AIR_HU).astype(np.float32)), threshold)
-    points = frame.to_frame(surface.points.astype(np.float64)).astype(np.float32)
-    return Surface(points, surface.normals @ frame.axes.T.astype(np.float32))
+    cleaned = Volume(rays.grid, np.where(near, volume.array, AIR_HU).astype(np.float32))
+    found = extract_surface(cleaned, threshold)
+    points = frame.to_frame(found.points.astype(np.float64)).astype(np.float32)
+    surface = Surface(points, found.normals @ frame.axes.T.astype(np.float32))
+    return Skin(surface, slopes(rays, first_crossing(rays, cleaned, threshold)))
+
+
+def face_surface(scan: Volume, patient: Sequence[Mask], frame: HeadFrame, threshold: float) -> Surface:
+    """The surface of `face_skin` alone."""
+    return face_skin(scan, patient, frame, threshold).surface
 
 
 def pictures(surface: Surface, poses: Sequence[Pose], light: tuple[float, float] = (25.0, 0.0)) -> list[Picture]:

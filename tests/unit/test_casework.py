@@ -20,7 +20,8 @@ from fw_gear_hndeface.ops.render import Surface
 from fw_gear_hndeface.privacy.attempts import Attempt
 from fw_gear_hndeface.privacy.check import Assessment
 from fw_gear_hndeface.privacy.match import Match
-from fw_gear_hndeface.privacy.views import face_surface
+from fw_gear_hndeface.privacy.slopes import ShapeMatch
+from fw_gear_hndeface.privacy.views import Skin, face_skin
 from fw_gear_hndeface.settings import Settings
 from fw_gear_hndeface.synthetic.head import SyntheticHead
 from tests import phantom as make
@@ -66,7 +67,7 @@ def shares(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr(casework, "assess", assess)
     monkeypatch.setattr(casework, "likenesses", lambda surface: [])
-    monkeypatch.setattr(casework, "face_surface", lambda *args: NO_SURFACE)
+    monkeypatch.setattr(casework, "face_skin", lambda *args: Skin(NO_SURFACE, None))
     monkeypatch.setattr(casework, "try_attacks", lambda *args: ())
     return answers
 
@@ -131,6 +132,35 @@ def test_with_privacy_report_the_best_of_them_is_handed_on_as_failed(shares: lis
     done = settled(privacy="report")
     assert not done.assessment.passed
     assert done.strength == 1.2
+
+
+def shaped(monkeypatch: pytest.MonkeyPatch, *likenesses: float) -> None:
+    """How like the original's the shapes of the first, second and third try are; 0.9 is a match, 0.2 is not."""
+    told = iter([ShapeMatch(likeness, 6.0 * likeness, 1, 61) for likeness in likenesses])
+    monkeypatch.setattr(casework, "shape_match", lambda before, after: next(told))
+
+
+def test_a_shape_that_is_matched_is_tried_again(shares: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    shares[:] = (0.9, 0.5, 0.9)
+    shaped(monkeypatch, 0.9, 0.2)
+    done = settled()
+    assert done.strength == 1.2, "the second try looks more like the original, but has not its shape"
+    assert done.passed
+
+
+def test_a_shape_that_is_matched_after_the_last_try_is_never_written(
+    shares: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shaped(monkeypatch, 0.9, 0.8, 0.9)
+    with pytest.raises(PrivacyError, match=r"CT series 3: the result has the original's shape.*0\.90.*No image was written"):
+        settled()
+
+
+def test_with_privacy_report_a_matched_shape_is_handed_on_as_failed(
+    shares: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shaped(monkeypatch, 0.9, 0.8, 0.9)
+    assert not settled(privacy="report").passed
 
 
 def attacked(monkeypatch: pytest.MonkeyPatch, share: float) -> None:
@@ -284,7 +314,7 @@ def test_measures_are_json_with_the_keys_promised(shares: list[float]) -> None:
 
 
 def test_pictures_show_the_defaced_head_from_both_sides(shares: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(casework, "face_surface", face_surface)
+    monkeypatch.setattr(casework, "face_skin", face_skin)
     shown = settled().exhibit.group("turntable")
     assert len(shown) == 7
     assert [shown[0].caption, shown[3].caption, shown[6].caption] == ["90° right", "front", "90° left"]

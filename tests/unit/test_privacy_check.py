@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
-from fw_gear_hndeface.model import Volume
+from fw_gear_hndeface.model import Mask, Volume
 from fw_gear_hndeface.ops.render import Surface
 from fw_gear_hndeface.privacy import check
-from fw_gear_hndeface.privacy.check import POSES, Assessment, View, assess, gallery, likenesses, strangers
-from fw_gear_hndeface.privacy.views import face_surface
+from fw_gear_hndeface.privacy.check import POSES, Assessment, View, assess, gallery, likenesses, shape_match, strangers
+from fw_gear_hndeface.privacy.slopes import ShapeMatch
+from fw_gear_hndeface.privacy.views import Skin, face_skin, face_surface
 from tests import phantom as make
 from tests.chain import SEED, defaced, frame_of
 
@@ -155,3 +157,31 @@ def test_a_gallery_made_for_other_views_is_an_error(monkeypatch: pytest.MonkeyPa
     with pytest.raises(ValueError, match="other views"):
         gallery()
     check._gallery.cache_clear()
+
+
+def test_the_original_has_its_own_shape_and_a_flat_face_has_not() -> None:
+    head = make.phantom(plain=True)
+    frame = frame_of(head)
+    before = face_skin(head.volume, [head.structures["BODY"]], frame, -300.0)
+    told = shape_match(before, before)
+    assert told is not None
+    assert told.is_match()
+    points = head.volume.grid.to_patient(np.stack(np.indices(head.volume.grid.shape), axis=-1))
+    ahead = points[..., 1] - head.landmarks["globe_left"].point[1]
+    wall = np.where(ahead < -45, -1000, np.where(ahead < 30, 40, head.volume.array)).astype(np.int16)
+    flat = face_skin(Volume(head.volume.grid, wall), [Mask(head.volume.grid, wall > -300, "wall")], frame, -300.0)
+    found = shape_match(before, flat)
+    assert found is not None
+    assert not found.is_match()
+    assert shape_match(before, Skin(flat.surface, None)) is None
+
+
+def test_a_matched_shape_fails_whatever_the_recogniser_says() -> None:
+    shape = ShapeMatch(0.8, 4.0, 1, 61)
+    result = replace(Assessment(6, 0, 0.9, 0.9, 0.9, 1.0, np.nan), shape=shape)
+    assert not result.passed
+    assert not result.is_clear
+    assert result.measures()["shape"] == {"likeness": 0.8, "z": 4.0, "rank": 1, "of": 61, "matched": True}
+    blind = replace(Assessment(0, 0, np.nan, np.nan, np.nan, np.nan, np.nan), shape=shape)
+    assert not blind.passed
+    assert result.merit < replace(result, shape=None, stranger_share=0.1).merit

@@ -6,6 +6,8 @@ import importlib
 import re
 import sys
 
+from fw_gear_hndeface.networks.sharing import send_tensors_as_bytes
+
 #: More operators than torchvision has.
 MOST_OPERATORS = 50
 
@@ -40,6 +42,9 @@ def _mend_torchvision() -> None:
         else:
             return
 
+
+if __name__ in ("__main__", "__mp_main__"):  # the workers that nnU-Net starts import this file by the second name
+    send_tensors_as_bytes()
 
 if __name__ == "__main__":
     main()

@@ -20,6 +20,7 @@ from fw_gear_hndeface.doors import (
     exit_code_of,
     frames_of,
     hush,
+    keep_memory,
     stem_of,
     stoppable,
     words_for,
@@ -36,6 +37,7 @@ _EPILOG = "exit codes: 0 verdict, 2 usage or settings, 3 input, 4 landmarks, 5 p
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process."""
     hush()
+    keep_memory()
     debug = False
     try:
         options = _parser().parse_args(arguments)

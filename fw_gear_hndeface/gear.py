@@ -21,7 +21,18 @@ from pathlib import Path
 from typing import Any
 
 from fw_gear_hndeface.dicom.split import modality_of
-from fw_gear_hndeface.doors import STOPPED_CODE, Stopped, exit_code_of, frames_of, hush, passed, stem_of, stoppable, words_for
+from fw_gear_hndeface.doors import (
+    STOPPED_CODE,
+    Stopped,
+    exit_code_of,
+    frames_of,
+    hush,
+    keep_memory,
+    passed,
+    stem_of,
+    stoppable,
+    words_for,
+)
 from fw_gear_hndeface.errors import HndefaceError, InputError, SettingsError
 from fw_gear_hndeface.keys import uid_key
 from fw_gear_hndeface.model import Finding, Level, Result, Verdict
@@ -65,6 +76,7 @@ def main(root: Path, manifest: Path | None = None) -> int:
     manifest : used when the folder holds no manifest.json of its own.
     """
     hush()
+    keep_memory()
     root = root.resolve()
     own = root / "manifest.json"
     try:

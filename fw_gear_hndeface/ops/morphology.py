@@ -33,14 +33,15 @@ def within_mm(array: Bool, spacing_mm: NDArray[np.float64], radius_mm: float) ->
     The square of the distance falls apart into the axes, so the nearest set voxel is found one axis after the other.
     """
     square = np.where(array, np.float32(0.0), np.float32(np.inf))
+    nearest, moved = np.empty_like(square), np.empty_like(square)  # written over: new memory costs more than the sums
     for axis, step in enumerate(spacing_mm):
-        before = np.moveaxis(square, axis, 0)
-        after = before.copy()
+        nearest[...] = square
+        before, after, there = (np.moveaxis(part, axis, 0) for part in (square, nearest, moved))
         for n in range(1, min(int(radius_mm / step), len(before) - 1) + 1):
-            away = np.float32((n * step) ** 2)
-            np.minimum(after[n:], before[:-n] + away, out=after[n:])
-            np.minimum(after[:-n], before[n:] + away, out=after[:-n])
-        square = np.moveaxis(after, 0, axis)
+            np.add(before, np.float32((n * step) ** 2), out=there)
+            np.minimum(after[n:], there[:-n], out=after[n:])
+            np.minimum(after[:-n], there[n:], out=after[:-n])
+        square, nearest = nearest, square
     return np.asarray(square <= radius_mm**2)
 
 

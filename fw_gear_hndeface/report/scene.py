@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import colorsys
-import gzip
+from typing import Any
 
 import nibabel
 import numpy as np
+from isal import igzip
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from fw_gear_hndeface.model import Grid
+from fw_gear_hndeface.model import Grid, Volume
 from fw_gear_hndeface.ops.boxes import points_box
 from fw_gear_hndeface.ops.polygons import rasterise
 from fw_gear_hndeface.ops.resample import lps_grid, resample, resample_mask
@@ -21,6 +22,8 @@ from fw_gear_hndeface.report.exhibit import CLEAR_MM, Scene, Shown
 VOXEL_MM = 2.5
 #: Softer and harder than this nobody needs to see in a check; fewer values pack better.
 RANGE_HU = (-1000.0, 1500.0)
+#: Slices that are looked up at once.
+SLAB = 24
 #: A label is one byte, 0 is none.
 MOST_STRUCTURES = 250
 
@@ -28,10 +31,17 @@ MOST_STRUCTURES = 250
 def scene_of(shown: Shown) -> Scene:
     """The head after the change and the drawn structures on one coarse grid along the patient axes."""
     grid = lps_grid(np.stack(shown.extent_mm()), VOXEL_MM)
-    hu = np.clip(resample(shown.scan, grid).array, *RANGE_HU)
+    hu = np.clip(_by_slabs(shown.scan, grid), *RANGE_HU)
     labels, names = _labels(shown, grid, np.asarray(hu > SKIN_HU))
     colours = tuple((name, _colour(n, len(names))) for n, name in enumerate(names))
     return Scene(_nifti(np.rint(hu).astype(np.int16), grid), _nifti(labels, grid), colours)
+
+
+def _by_slabs(scan: Volume, grid: Grid) -> NDArray[Any]:
+    """The scan on a grid, some slices at a time: each needs a part of the scan only, and no copy of the whole is made."""
+    slabs = [slice(first, min(first + SLAB, grid.shape[0])) for first in range(0, grid.shape[0], SLAB)]
+    whole = slice(None)
+    return np.concatenate([resample(scan, grid.crop((slab, whole, whole))).array for slab in slabs])
 
 
 def _labels(shown: Shown, grid: Grid, tissue: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], list[str]]:
@@ -61,4 +71,4 @@ def _nifti(array: NDArray[np.int16] | NDArray[np.uint8], grid: Grid) -> bytes:
     to_ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ grid.affine
     to_ras[:, [0, 2]] = to_ras[:, [2, 0]]  # the file's first index is the column
     image = nibabel.Nifti1Image(np.ascontiguousarray(array.T), to_ras)  # type: ignore[no-untyped-call]
-    return gzip.compress(image.to_bytes(), 6, mtime=0)
+    return igzip.compress(image.to_bytes(), 3, mtime=0)

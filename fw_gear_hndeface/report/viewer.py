@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from isal import igzip
 
 #: The package that ships NiiVue as one module. It is never imported: only this file of it is read.
 PACKAGE = "ipyniivue"
@@ -33,7 +34,7 @@ def find_viewer() -> Viewer | None:
     path = Path(found.submodule_search_locations[0], *MODULE)
     if not path.is_file():
         return None
-    packed = gzip.compress(path.read_bytes(), 6, mtime=0)
+    packed = igzip.compress(path.read_bytes(), 3, mtime=0)
     told = importlib.metadata.distribution(PACKAGE)
     licence = told.read_text("licenses/LICENSE") or ""
     return Viewer(base64.b64encode(packed).decode("ascii"), told.version, licence.strip())

@@ -51,7 +51,7 @@ def write_report(
 def write_page(data: Mapping[str, Any], material: Material, record: Path) -> Path:
     """The page of a record, written beside it. The name of a page that shows the original says so."""
     page = page_path(data, record)
-    page.write_text(render_page(data, material, find_viewer()), encoding="utf-8")
+    page.write_text(render_page(data, material, find_viewer() if data["scene"] else None), encoding="utf-8")
     return page
 
 

@@ -45,7 +45,7 @@ SAME_ROW = {("cli", "demo"), ("demo", "gear")}
 KEEPERS: dict[str, set[str]] = {
     "pydicom": {"dicom"},
     "gdcm": {"dicom"},
-    "isal": {"dicom"},
+    "isal": {"dicom", "report"},
     "nibabel": {"nifti", "report"},
     "dlib": {"privacy", "landmarks"},
     "matplotlib": {"report"},

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
 import pytest
 
-from fw_gear_hndeface.doors import VERDICT_WORDS, exit_code_of, frames_of, hush, passed, stem_of, words_for, words_of
+from fw_gear_hndeface.doors import (
+    VERDICT_WORDS,
+    exit_code_of,
+    frames_of,
+    hush,
+    keep_memory,
+    passed,
+    stem_of,
+    words_for,
+    words_of,
+)
 from fw_gear_hndeface.errors import InputError, SettingsError
 from fw_gear_hndeface.keys import uid_key
 from fw_gear_hndeface.model import Finding, Level, Verdict
@@ -111,3 +123,33 @@ def test_a_key_file_that_is_missing_or_of_a_wrong_size_is_refused_without_its_pa
     with pytest.raises(SettingsError) as caught:
         uid_key({"HNDEFACE_KEY_FILE": str(path)})
     assert "site-secret" not in str(caught.value)
+
+
+FAULTS = """
+import resource
+import numpy as np
+from fw_gear_hndeface.doors import keep_memory
+{first}
+np.ones(2**23)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    np.ones(2**23)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def new_pages(first: str) -> int:
+    """Pages of memory that a process asks the system for while it makes ten arrays of 64 MB, one after the other."""
+    done = subprocess.run([sys.executable, "-c", FAULTS.format(first=first)], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_the_memory_of_freed_arrays_is_used_again() -> None:
+    assert new_pages("keep_memory()") * 10 < new_pages("")
+
+
+def test_other_systems_keep_their_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr("ctypes.CDLL", lambda name: pytest.fail("no library is asked"))
+    keep_memory()

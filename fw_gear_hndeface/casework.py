@@ -204,7 +204,8 @@ def _demand_unlike(label: str, found: Assessment, settings: Settings) -> None:
 def _best_attempt(scene: Scene, original: tuple[Skin, Sequence[View]], settings: Settings, stage: Stage) -> _Attempt:
     """The first try that is as far from the original as strangers usually are, else the farthest of all tries."""
     best: _Attempt | None = None
-    for number, strength in enumerate(STRENGTHS):
+    tries = STRENGTHS if REGISTRY[settings.method].varies else STRENGTHS[:1]
+    for number, strength in enumerate(tries):
         tried = _attempt(replace(scene, seed=scene.seed + number, strength=strength), settings.method, original, stage)
         if best is None or tried.assessment.merit > best.assessment.merit:
             best = tried

@@ -71,6 +71,7 @@ METHOD = Method(
     leaks="eyes, brows and forehead stay as they were; the box cuts the mandible, the submandibular glands and node level Ib",
     licence="own code, Apache-2.0; the published code is GPL-2 and was not used",
     propose=propose,
+    varies=False,
     bounds=Bounds(most_removed_ml=700.0, reach_mm=REACH_MM),
     rules=GIVEN,
 )

@@ -72,3 +72,5 @@ class Method:
     missing: Callable[[], str | None] = field(default=lambda: None)
     #: What a run must be given for it besides a CT, in words; empty where nothing.
     needs: str = ""
+    #: Whether strength or seed change what it does: if not, a try that failed the privacy check is not repeated.
+    varies: bool = True

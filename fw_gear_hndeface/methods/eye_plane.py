@@ -66,5 +66,6 @@ METHOD = Method(
     leaks="nose, mouth, chin and ears stay as they were; a face is still found and matched on the head",
     licence="own code, Apache-2.0; the published code is MIT",
     propose=propose,
+    varies=False,
     rules=GIVEN,
 )

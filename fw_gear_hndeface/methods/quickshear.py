@@ -143,6 +143,7 @@ METHOD = Method(
     leaks="the plane cuts mandible, submandibular glands and often the lenses and targets; the forehead stays",
     licence="own code, Apache-2.0; the published code is BSD-type",
     propose=propose,
+    varies=False,
     bounds=Bounds(most_removed_ml=1200.0),
     rules=GIVEN,
 )

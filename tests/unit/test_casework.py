@@ -121,6 +121,15 @@ def test_stronger_tries_follow_until_one_is_clear_and_the_best_is_taken(
     assert ("stronger_try" in codes(done)) is (taken != 1.0)
 
 
+def test_a_method_that_does_the_same_every_time_is_tried_once(shares: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    shares[:] = (0.01, 0.9, 0.9)
+    given = scenes(monkeypatch)
+    monkeypatch.setitem(REGISTRY, "membrane", replace(REGISTRY["membrane"], varies=False))
+    with pytest.raises(PrivacyError, match=r"0\.010"):
+        settled()
+    assert len(given) == 1
+
+
 def test_a_result_that_is_matched_after_the_last_try_is_never_written(shares: list[float]) -> None:
     shares[:] = (0.01, 0.04, 0.02)
     with pytest.raises(PrivacyError, match=r"CT series 3.*0\.040.*0\.05"):

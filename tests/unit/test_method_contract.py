@@ -51,6 +51,14 @@ def test_changes_the_face_within_its_bounds(name: str, plain: bool) -> None:
 
 
 @EVERY
+def test_says_whether_another_try_changes_anything(name: str) -> None:
+    here = scene(plain=False)
+    one, two = (REGISTRY[name].propose(s) for s in (here, replace(here, seed=here.seed + 1, strength=1.5)))
+    same = np.array_equal(one.change.array, two.change.array) and np.array_equal(one.fill_hu, two.fill_hu)
+    assert REGISTRY[name].varies is not same
+
+
+@EVERY
 def test_leaves_what_lies_deep(name: str) -> None:
     here, head = scene(), make.phantom(plain=True)
     changed = outcome(here, name).changed

@@ -163,7 +163,7 @@ def _audit_scan(case: Case, known: Sequence[Head], found: Audit) -> Place | None
     record["attacks"] = [one.measures() for one in shown]
     if before is not None and before.case.scan.grid.matches(case.scan.grid):
         record["cost"] = _costs(before, case.scan, original)
-    return Place(Seat(exposed.rays, landmarks, original, case.scan.grid.frame), exposed)
+    return Place(Seat(exposed.rays, landmarks, original, case.scan.grid.frame), exposed, case.label)
 
 
 def _same_place(case: Case, known: Sequence[Head]) -> Head | None:
@@ -234,7 +234,7 @@ def _audit_series(series: Series, placing: Placing, found: Audit) -> None:
         if series.instances[0].pixels.rows and shows_pictures(series):
             text = f"{series.label}: its headers carry icons or overlays, pictures of the slices or drawn on them."
             found.tell(series.label, "icon", "head", text)
-        if series.kind is not SeriesKind.CT:
+        if not any(sight.where == series.label and sight.through == "unreadable" for sight in found.sights):
             _audit_sibling(series, placing, found)
     except HndefaceError as error:
         found.tell(series.label, "unreadable", "unknown", f"{series.label} could not be judged: {error}")

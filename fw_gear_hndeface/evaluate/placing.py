@@ -19,6 +19,7 @@ from fw_gear_hndeface.evaluate.siblings import (
     OUTSIDE_ML,
     Seat,
     dose_guesses,
+    hu_guesses,
     image_guesses,
     protruding_ml,
     solid_guesses,
@@ -33,7 +34,7 @@ from fw_gear_hndeface.privacy.battery import Exposure
 from fw_gear_hndeface.privacy.shape import part_zones
 
 #: Kinds that are laid over a face.
-LOOKED_AT = (SeriesKind.RTSTRUCT, SeriesKind.RTDOSE, SeriesKind.SEG, SeriesKind.PET, SeriesKind.MR)
+LOOKED_AT = (SeriesKind.CT, SeriesKind.RTSTRUCT, SeriesKind.RTDOSE, SeriesKind.SEG, SeriesKind.PET, SeriesKind.MR)
 #: A region that meets fewer of the rays through eyes, nose and mouth than this is no surface of the face.
 LEAST_RAYS = 0.1
 #: Against the original: a region that runs nearer to the old skin than to the new one on most of the rays where these part by
@@ -48,10 +49,11 @@ OUTLINE_SHARE = 0.8
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """A face that objects are held against; `exposed` is the scan it was placed on, if it was one."""
+    """A face that objects are held against; `exposed` is the scan it was placed on, if it was one, and `label` that scan's."""
 
     seat: Seat
     exposed: Exposed | None
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class Placing:
 
 
 def _moved(place: Place, frame: str, way: Transform) -> Place:
-    return Place(replace(place.seat, frame=frame, way=way), place.exposed)
+    return replace(place, seat=replace(place.seat, frame=frame, way=way))
 
 
 def look_beside(series: Series, placing: Placing) -> Iterator[Shown]:
@@ -125,6 +127,9 @@ def look_beside(series: Series, placing: Placing) -> Iterator[Shown]:
     """
     if series.kind is SeriesKind.RTSTRUCT:
         yield from _structures(series, placing)
+        return
+    if series.kind is SeriesKind.CT:
+        yield from _further_scans(series, placing)
         return
     places = placing.at(series.frame)
     if placing.places and not places:
@@ -145,6 +150,15 @@ def look_beside(series: Series, placing: Placing) -> Iterator[Shown]:
         for stack in read_stacks(series):
             for place in places:
                 yield _judged(place, f"{series.kind.value} surface", image_guesses(stack.volume, place.seat))
+
+
+def _further_scans(series: Series, placing: Placing) -> Iterator[Shown]:
+    """CT volumes in which no face was placed: part of one may be in view, where another scan has it."""
+    judged = {place.label for place in placing.places}
+    for stack in read_stacks(series) if placing.places and series.label not in judged else ():
+        if stack.series.label not in judged:
+            for place in placing.at(series.frame):
+                yield _judged(place, "CT surface", hu_guesses(stack.volume, place.seat))
 
 
 def _nowhere(label: str) -> Shown:

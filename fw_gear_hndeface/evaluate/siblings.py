@@ -29,6 +29,8 @@ DOSE_LEVELS = (0.001, 0.01, 0.05)
 IMAGE_PERCENTILES = (2.0, 10.0, 25.0, 50.0)
 #: Shares of the brightest (99.9th percentile) at which they are cut as well: skin takes up little of a PET tracer.
 IMAGE_SHARES = (0.02, 0.05, 0.1, 0.2)
+#: HU at which further CTs are cut.
+HU_LEVELS = (SKIN_HU, -500.0, -100.0)
 #: HU of a head made from an outline.
 TISSUE_HU = 40.0
 
@@ -144,6 +146,13 @@ def dose_guesses(dose: Volume, seat: Seat) -> Iterator[Guess]:
     top = float(dose.array.max())
     for share in DOSE_LEVELS:
         yield Guess(f"dose above {100 * share:g} %", rays, ndimage.gaussian_filter(field, 0.7), share * top)
+
+
+def hu_guesses(scan: Volume, seat: Seat) -> Iterator[Guess]:
+    """The skin of a further CT, by iso-surfaces."""
+    field = seat.field(scan, AIR_HU)
+    for level in HU_LEVELS:
+        yield Guess(f"{level:g} HU", seat.rays, field, level)
 
 
 def image_guesses(image: Volume, seat: Seat) -> Iterator[Guess]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from scipy import ndimage
 
+from fw_gear_hndeface.evaluate import audit as auditing
 from fw_gear_hndeface.evaluate import placing
 from fw_gear_hndeface.evaluate.audit import Audit, audit
 from fw_gear_hndeface.evaluate.siblings import Seat
@@ -203,3 +204,27 @@ def test_a_little_of_what_stands_where_tissue_was_taken_away_tells_against_the_o
     known = list(placing._in_the_air("RTDOSE series 4", "dose", few, placing.Place(seat, exposed)))
     blind = list(placing._in_the_air("RTDOSE series 4", "dose", few, placing.Place(replace(seat, original=None), exposed)))
     assert (len(known), len(blind)) == (1, 0)
+
+
+@pytest.mark.parametrize(("of", "safe"), [(original, False), pytest.param(defaced, True, marks=SLOW)])
+def test_a_further_scan_of_half_a_face_is_held_against_the_face_of_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: Callable[[], SyntheticHead], safe: bool
+) -> None:
+    """From the chin to the eyes; where no face is placed on it by itself, the other scan's place counts."""
+    place = auditing.place
+    monkeypatch.setattr(auditing, "place", lambda case: None if case.label == "CT series 31" else place(case))
+    head = of()
+    grid = head.volume.grid
+    low, high = (round(float(grid.to_index(head.landmarks[name].point)[0])) for name in ("chin", "globe_left"))
+    part = head.volume.crop((slice(low, high), slice(None), slice(None)))
+    extra = {}
+    first = dcmread(io.BytesIO(next(iter(family_of.Family.of(head, tmp_path, structures=False, dose=False).members.values()))))
+    for k, plane in enumerate(part.array):
+        ds = build.ct_slice(k, np.rint(plane).astype(np.int16), part.grid.affine)
+        ds.StudyInstanceUID, ds.FrameOfReferenceUID = first.StudyInstanceUID, first.FrameOfReferenceUID
+        ds.SeriesNumber = 31
+        extra[f"part/{k}"] = family_of.encoded(ds)
+    found = looked_at(tmp_path, extra)
+    assert {one["face_placed_by"] for one in found.heads if one["series"] == "CT series 31"} == {"no face found"}
+    assert {sight.where for sight in found.sights} == (set() if safe else {"CT series 31"})
+    assert safe or {sight.through for sight in found.sights} == {"CT surface"}

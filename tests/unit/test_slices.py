@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fw_gear_hndeface.model import Grid, Mask, Roi, RoiKind, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
+from fw_gear_hndeface.report import scene
 from fw_gear_hndeface.report.exhibit import Exhibit, Picture, Scene, Shown, strip_of
 from fw_gear_hndeface.report.scene import scene_of
 from fw_gear_hndeface.report.slices import COLOURS, ZOOM, planes_of, slice_pictures
@@ -190,6 +191,14 @@ def test_the_scene_holds_the_head_in_its_place() -> None:
         b""
     }
     assert scene == scene_of(shown(scan=head((40.0, 30.0, -20.0)))), "the same bytes again"
+
+
+@pytest.mark.parametrize("slab", [1, 5, 1000])
+def test_the_scene_is_the_same_however_many_slices_are_looked_up_at_once(slab: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = shown(scan=head((40.0, 30.0, -20.0)))
+    expected = scene_of(here)
+    monkeypatch.setattr(scene, "SLAB", slab)
+    assert scene_of(here).scan == expected.scan
 
 
 def test_labels_of_the_scene_are_numbered_as_told_and_stay_clear_of_the_change() -> None:

@@ -8,15 +8,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fw_gear_hndeface.errors import LandmarkError, PrivacyError, ProtectionError
 from fw_gear_hndeface.landmarks import Evidence, Face, find_face
 from fw_gear_hndeface.methods import REGISTRY, Scene
-from fw_gear_hndeface.model import Finding, LabelMap, Level, Mask, Plan, Proposal, Roi, RoiKind, Volume
+from fw_gear_hndeface.model import Finding, LabelMap, Level, Mask, Plan, Roi, RoiKind, Volume
 from fw_gear_hndeface.networks.wanted import network_labels
 from fw_gear_hndeface.ops.boxes import Box, points_box
 from fw_gear_hndeface.ops.frame import REGION_MM
 from fw_gear_hndeface.ops.head import HeadScan, head_windows
+from fw_gear_hndeface.ops.morphology import set_cells
 from fw_gear_hndeface.ops.polygons import rasterise
 from fw_gear_hndeface.ops.render import Surface
 from fw_gear_hndeface.ops.skin import SKIN_HU
@@ -102,10 +104,13 @@ class Defaced:
 
 @dataclass(frozen=True, eq=False)
 class _Attempt:
-    """One try of the method: the plan, the scan it makes, and what verification and the recogniser say of it."""
+    """One try of the method: the plan, the scan it makes, and what verification and the recogniser say of it.
+
+    `contested` are the indices (N, 3) of voxels that the method would change and that are kept.
+    """
 
     strength: float
-    proposal: Proposal
+    contested: NDArray[np.intp]
     plan: Plan
     after: Volume
     cost: Cost
@@ -160,7 +165,7 @@ def deface_located(case: Case, found: tuple[HeadScan, Face], settings: Settings,
         with stage("attacks", 0.72):
             attempts = try_attacks(best.after, [head.body, best.plan.change], face.frame, known)
             _demand_unmatched(case.label, attempts, settings)
-    findings = [*outlines, *face.findings, *_exposed(case, best.proposal, best.plan, settings)]
+    findings = [*outlines, *face.findings, *_exposed(case, best.contested, settings)]
     if settings.landmark_model == "none":
         text = "The privacy check aligned faces by the detector's box, against strangers aligned alike: landmark_model=none."
         findings.append(Finding(Level.INFO, "aligned_by_box", text, case.label))
@@ -221,13 +226,16 @@ def _attempt(scene: Scene, name: str, original: tuple[Skin, Sequence[View]], sta
     with stage("change", 0.5):
         proposal = method.propose(scene)
         plan = proposal.without(scene.keep)
+        wanted = set_cells(proposal.change.array)
+        contested = wanted[scene.keep.array[tuple(wanted.T)]]
+        del proposal, wanted  # as large as the scan
         after = plan.apply(scene.scan)
     with stage("verify", 0.6):
         cost = verify(scene.scan, after, plan, scene.frame, method.bounds)
     with stage("privacy", 0.7):
         skin = face_skin(after, [scene.body, plan.change], scene.frame, SKIN_HU)
         assessment = replace(assess(original[1], skin.surface), shape=shape_match(original[0], skin))
-    return _Attempt(scene.strength, proposal, plan, after, cost, skin.surface, assessment)
+    return _Attempt(scene.strength, contested, plan, after, cost, skin.surface, assessment)
 
 
 def locate(case: Case, settings: Settings) -> tuple[HeadScan, Face] | None:
@@ -308,15 +316,22 @@ def _face_box(scan: Volume, face: Face, reach_mm: float) -> Box | None:
     return points_box([face.frame.to_patient(corners)], scan.grid)
 
 
-def _exposed(case: Case, proposal: Proposal, plan: Plan, settings: Settings) -> list[Finding]:
-    """Where targets reach into the zone: their voxels stay, and the reader is told how much face stays with them."""
+def _exposed(case: Case, contested: NDArray[np.intp], settings: Settings) -> list[Finding]:
+    """Where targets reach into the zone: their voxels stay, and the reader is told how much face stays with them.
+
+    Parameters
+    ----------
+    contested : (N, 3) indices of voxels that the method would change and that are kept
+    """
     findings = []
     for roi in case.rois:
         box = points_box(roi.contours_mm, case.scan.grid) if roi.kind is RoiKind.TARGET else None
         if box is None:
             continue
-        inside = rasterise(roi, case.scan.grid.crop(box)).array & proposal.change.array[box] & plan.keep.array[box]
-        exposed = float(np.count_nonzero(inside)) * case.scan.grid.voxel_ml
+        drawn = rasterise(roi, case.scan.grid.crop(box)).array
+        at = contested - np.array([part.start for part in box])
+        at = at[np.all((at >= 0) & (at < drawn.shape), axis=1)]
+        exposed = float(np.count_nonzero(drawn[tuple(at.T)])) * case.scan.grid.voxel_ml
         if exposed > 0 and settings.targets == "refuse":
             raise ProtectionError(
                 f"{case.label}: ROI {roi.number} (target) reaches {exposed:.1f} mL into the face zone. Run with targets=keep "

@@ -20,10 +20,14 @@ from skimage.morphology import convex_hull_image
 
 from fw_gear_hndeface.model import Bool, Float
 from fw_gear_hndeface.ops.relief import Map, Rays, fill_nearest
-from fw_gear_hndeface.privacy.shape import MOST_MISSING, RASTER_X, RASTER_Z, canonical_zones
+from fw_gear_hndeface.privacy.shape import RASTER_X, RASTER_Z, canonical_zones
 
+#: A face of which more than this share is not seen is told by nothing but where the scan ends.
+MOST_UNSEEN = 0.4
 #: Gaussian under which slopes are taken, mm at scale 1.
 SIGMA_MM = 5.0
+#: Skin farther behind the eyes than this is no face, mm at scale 1; nor is what recedes like this at the upper end.
+DEEPEST_MM, STEEP = 45.0, 0.6
 #: Every so many pixels of the canonical raster are compared: neighbours say the same.
 STEP = 2
 #: A surface shows the original if it is at least so like it, and this likeness stands out of those to strangers by so many
@@ -75,14 +79,23 @@ def slopes(rays: Rays, relief: Map) -> Float | None:
     x, z = RASTER_X * scale, RASTER_Z * scale
     seen = rays.lookup(np.isfinite(relief).astype(np.float64), x, z) > 0.5
     depth = rays.lookup(fill_nearest(relief), x, z) / scale
+    seen &= depth < DEEPEST_MM + 0.5 * np.maximum(np.abs(RASTER_X) - 35.0, 0.0)
     step = float(RASTER_X[0, 1] - RASTER_X[0, 0])
     weight = ndimage.gaussian_filter(seen.astype(np.float64), SIGMA_MM / step)
     smooth = ndimage.gaussian_filter(np.where(seen, depth, 0.0), SIGMA_MM / step) / np.maximum(weight, 1e-6)
     up, across = np.gradient(smooth, step)
     both = np.stack([across, up]) / np.sqrt(1.0 + across**2 + up**2)
-    both[:, ~ndimage.binary_erosion(seen)] = np.nan
+    both[:, ~ndimage.binary_erosion(seen) | _over_the_top(both[1], seen)] = np.nan
     found = both[:, ::STEP, ::STEP][:, face_pixels()]
-    return None if np.isnan(found[0]).mean() > MOST_MISSING else found
+    return None if np.isnan(found[0]).mean() > MOST_UNSEEN else found
+
+
+def _over_the_top(up: Float, seen: Bool) -> Bool:
+    """Pixels from the top of the map down to where a face begins.
+
+    Over the cut end of a scan rays meet the cut, and what lies behind it, which no defacing changes.
+    """
+    return np.asarray(np.logical_and.accumulate((~seen | (up > STEEP))[::-1], axis=0)[::-1])
 
 
 @cache

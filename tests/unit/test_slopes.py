@@ -69,7 +69,7 @@ def test_a_face_one_step_deeper_is_the_same_and_another_is_not() -> None:
 
 def test_what_is_not_seen_counts_as_average_and_little_is_no_face() -> None:
     partly = face(1).copy()
-    partly[: rays().shape[0] // 2] = np.nan
+    partly[: 2 * rays().shape[0] // 5] = np.nan
     found = of(partly)
     own = of(face(1))
     assert np.isnan(found).any()
@@ -77,6 +77,18 @@ def test_what_is_not_seen_counts_as_average_and_little_is_no_face() -> None:
     assert likenesses(own, found[None])[0] > 0.99, "against a partial original its own part is compared"
     partly[: 4 * rays().shape[0] // 5] = np.nan
     assert slopes(rays(), partly) is None
+
+
+def test_where_the_scan_ends_there_is_no_face() -> None:
+    r = rays()
+    z = r.low[2] + r.pixel_mm * np.arange(r.shape[0])[:, None]
+    cut = np.where(z > -12.0, face(1) + 1.5 * (z + 12.0), face(1))
+    whole, part = of(face(1)), of(cut)
+    gone = np.isnan(part[0]) & ~np.isnan(whole[0])
+    assert 0.1 < gone.mean() < 0.4, "what recedes over the cut end is left out"
+    assert likenesses(part, whole[None])[0] > 0.6
+    deep = np.where(z > -12.0, 70.0, face(1))
+    assert np.isnan(of(deep)[0]).mean() > 0.1, "so is what lies far behind the eyes"
 
 
 def test_an_own_face_stands_out_of_the_strangers_and_the_average_does_not() -> None:

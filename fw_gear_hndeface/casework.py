@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fw_gear_hndeface.errors import LandmarkError, PrivacyError, ProtectionError
+from fw_gear_hndeface.errors import HndefaceError, LandmarkError, PrivacyError, ProtectionError
 from fw_gear_hndeface.landmarks import Evidence, Face, find_face
 from fw_gear_hndeface.methods import REGISTRY, Scene
 from fw_gear_hndeface.model import Finding, LabelMap, Level, Mask, Plan, Roi, RoiKind, Volume
@@ -135,12 +135,14 @@ def deface_case(case: Case, settings: Settings, seed: int, stage: Stage) -> Defa
     with stage("segment", 0.1):
         maps, told = network_labels(case.scan, settings)
     case = replace(case, labels=(*case.labels, *maps))
-    with stage("locate", 0.2):
-        found = locate(case, settings)
-    if found is None:
-        return None
-    done = deface_located(case, found, settings, seed, stage)
-    return replace(done, findings=(*told, *done.findings))
+    try:
+        with stage("locate", 0.2):
+            found = locate(case, settings)
+        done = deface_located(case, found, settings, seed, stage) if found is not None else None
+    except HndefaceError as error:
+        error.findings = (*told, *error.findings)
+        raise
+    return None if done is None else replace(done, findings=(*told, *done.findings))
 
 
 def deface_located(case: Case, found: tuple[HeadScan, Face], settings: Settings, seed: int, stage: Stage) -> Defaced:

@@ -6,13 +6,14 @@ Our own mistakes stay `ValueError` and `TypeError`.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class HndefaceError(Exception):
-    """Any failure this software foresees; `exit_code` is what the process ends with."""
+    """Any failure this software foresees; `exit_code` is what the process ends with, `findings` what was found before it."""
 
     exit_code: ClassVar[int] = 1
+    findings: tuple[Any, ...] = ()
 
 
 class SettingsError(HndefaceError):

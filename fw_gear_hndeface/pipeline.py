@@ -62,6 +62,8 @@ class _Run:
     companions: list[Series] = field(default_factory=list)
     labels: Labels = field(default_factory=Labels)
     done: list[tuple[Stack, Defaced]] = field(default_factory=list)
+    #: What lay in the work folder at its fullest, MB.
+    disk_mb: int | None = None
     #: CT series in which no face was found, or none surely enough, with the error if it was one.
     faceless: list[tuple[Series, LandmarkError | None]] = field(default_factory=list)
 
@@ -104,6 +106,7 @@ def deface(inputs: Sequence[Path], work: Path, stem: str, settings: Settings, *,
     except (SettingsError, InputError):
         raise
     except HndefaceError as error:
+        run.findings += error.findings
         run.note(type(error).__name__.removesuffix("Error").lower(), str(error), "study", Level.ERROR)
         _withdraw(run)
         images, verdict, code = (), Verdict.REFUSED, error.exit_code
@@ -162,6 +165,7 @@ def _images(inputs: Sequence[Path], work: Path, stem: str, run: _Run, key: bytes
         path = work / f"{stem}_hndeface.dicom.zip"
         with run.stage("write", 0.8), ArchiveWriter(path) as writer:
             _write(writer, run, key)
+        run.disk_mb = _disk_mb(work)
         paths = (path, *(split_series(path, Limits.of(run.settings)) if run.settings.series_archives else ()))
     whole = all(made.face.is_whole for _, made in run.done)
     return paths, Verdict.DEFACED if whole else Verdict.PARTIAL
@@ -305,9 +309,14 @@ def _result(run: _Run, verdict: Verdict, started: float) -> Result:
         if run.done:
             measures[name] = round(sum(getattr(made.cost, name) for _, made in run.done), 2)
     measures["seconds"] = {**run.seconds, "total": round(time.perf_counter() - started, 3)}
-    measures["peak_mb"] = _peak_mb()
+    measures["peak_mb"], measures["disk_mb"] = _peak_mb(), run.disk_mb
     plan = run.done[0][1].plan if run.done else None
     return Result(verdict, plan, tuple(run.findings), measures)
+
+
+def _disk_mb(work: Path) -> int:
+    """What is in the work folder: what was unpacked, and the new archive. No stage holds more."""
+    return round(sum(path.stat().st_size for path in work.rglob("*") if path.is_file()) / 1e6)
 
 
 def _peak_mb() -> int:

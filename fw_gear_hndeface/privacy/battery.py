@@ -36,8 +36,6 @@ MATCHED_SHARE = 0.01
 #: A relief with at least this correlation and height is a natural face, or a natural nose. Mouths and eyes alone are no sign:
 #: smooth surfaces over a jaw or a brow stand out as they do.
 NATURAL = {"face": FaceSign(0.7, 0.65), "nose": FaceSign(0.7, 0.7)}
-#: Attacks of few guesses that are near the skin: a shape is told there by less than among the dozens of the others.
-PLAIN = ("skin", "smoothing")
 #: Attacks whose surfaces are rough.
 ROUGH = ("fill_texture", "dose edge")
 #: No face stands out more than so many mean faces; rough fills do.
@@ -98,7 +96,7 @@ class Exposure:
         allowed = STRANGER_SHARE if self.attack == "skin" else MATCHED_SHARE
         if self.match is not None and self.match.rank == 1 and self.match.stranger_share < allowed:
             told.append("identity")
-        if self.shape is not None and self.shape.is_match(SHOWN_Z if self.attack in PLAIN else SHOWN_Z_OF_MANY):
+        if self.shape is not None and self.shape.is_match(SHOWN_Z if self.attack == "skin" else SHOWN_Z_OF_MANY):
             told.append("shape")
         if self.is_face:
             told.append("face")

@@ -41,6 +41,7 @@ _DEFAULTS: dict[str, Any] = {
     "scene": None,
     "seconds": {},
     "peak_mb": None,
+    "disk_mb": None,
 }
 
 

@@ -116,6 +116,7 @@ def test_the_record_follows_the_schema_and_tells_the_target_and_every_object(don
     assert fates == {"CT": "defaced", "RTSTRUCT": "carried"}
     assert record["removed_ml"] > 5.0
     assert record["peak_mb"] > 50.0
+    assert record["disk_mb"] >= round(sum(path.stat().st_size for path in done.output.glob("*.zip")) / 1e6)
     assert record["seconds"]
 
 

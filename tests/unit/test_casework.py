@@ -407,3 +407,16 @@ def test_what_networks_make_goes_into_the_case_and_what_they_say_into_the_findin
         (source, name) for source in ("given", "totalsegmentator") for name in names().values()
     ]
     assert all(one["unchanged_percent"] is not None for one in done.measures()["labelled"])
+
+
+def test_what_networks_say_is_not_lost_when_the_study_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Finding(Level.WARNING, "network_on_cpu", "slow")
+    monkeypatch.setattr(casework, "network_labels", lambda scan, settings: ((), (slow,)))
+
+    def lost(case: Case, settings: Settings) -> None:
+        raise LandmarkError("no face could be placed")
+
+    monkeypatch.setattr(casework, "locate", lost)
+    with pytest.raises(LandmarkError) as caught:
+        deface_case(case(), Settings(), 1, no_stage)
+    assert caught.value.findings == (slow,)

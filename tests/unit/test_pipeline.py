@@ -224,6 +224,19 @@ def second_raises(error: Exception) -> Callable[..., Defaced]:
     return stand
 
 
+def test_what_was_found_before_a_refusal_is_in_its_report(study: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = LandmarkError("the face is uncertain")
+    error.findings = (Finding(Level.WARNING, "network_on_cpu", "A network ran without a GPU.", "totalsegmentator"),)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pipeline, "deface_case", refuse)
+    result = run(study, work).result
+    assert result.verdict is Verdict.REFUSED
+    assert [finding.code for finding in result.findings][:2] == ["network_on_cpu", "landmark"]
+
+
 def test_one_series_that_is_refused_takes_the_whole_study_back(
     tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,9 +93,12 @@ def slopes(rays: Rays, relief: Map) -> Float | None:
 def _over_the_top(up: Float, seen: Bool) -> Bool:
     """Pixels from the top of the map down to where a face begins.
 
-    Over the cut end of a scan rays meet the cut, and what lies behind it, which no defacing changes.
+    Over the cut end of a scan rays meet the cut, and what lies behind it, which no defacing changes; slopes near it hold
+    some of that.
     """
-    return np.asarray(np.logical_and.accumulate((~seen | (up > STEEP))[::-1], axis=0)[::-1])
+    over = np.logical_and.accumulate((~seen | (up > STEEP))[::-1], axis=0)[::-1]
+    reach = int(np.ceil(2.0 * SIGMA_MM / float(RASTER_X[0, 1] - RASTER_X[0, 0])))
+    return np.asarray(ndimage.binary_dilation(over, np.ones((2 * reach + 1, 1))))
 
 
 @cache

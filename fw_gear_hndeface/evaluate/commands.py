@@ -16,7 +16,7 @@ from fw_gear_hndeface.evaluate.audit import NO_FACE, Audit
 from fw_gear_hndeface.evaluate.audit import audit as look_at_study
 from fw_gear_hndeface.evaluate.cases import cases_page
 from fw_gear_hndeface.evaluate.compare import Record, checked_methods, run_cohort, tasks_of
-from fw_gear_hndeface.evaluate.tables import Table, done, rankings, tables_of
+from fw_gear_hndeface.evaluate.tables import SKIN_ATTACKS, Table, done, rankings, shape_ranking, tables_of
 from fw_gear_hndeface.evaluate.trial import UNTOUCHED
 from fw_gear_hndeface.files import PRIVATE, write_whole
 from fw_gear_hndeface.ops.render import Pose
@@ -119,14 +119,16 @@ def page(tables: Sequence[Table], records: Sequence[Record]) -> str:
 
 
 def chart(records: Sequence[Record], methods: Sequence[str]) -> bytes:
-    """Privacy against tissue kept."""
+    """Privacy against tissue kept; privacy is what is worst: pictures or shapes, the plain skin or every attack."""
     points, chance = [], (1.0, 1.0)
     for method in methods:
-        found, (_, attacked) = done(records, method), rankings(records, method)
-        if attacked is None or not found:
+        changed = [record["removed_ml"] + record["added_ml"] + record["retextured_ml"] for record in done(records, method)]
+        shapes = (shape_ranking(records, method, attacks) for attacks in ((), SKIN_ATTACKS))
+        ranks = [found for found in (*rankings(records, method), *shapes) if found is not None]
+        if not changed or not ranks:
             continue
-        usual = (attacked.mean_gallery + 1.0) / 2.0
-        chance = attacked.mean_chance[0] / usual, attacked.mean_chance[1] / usual
-        changed = [record["removed_ml"] + record["added_ml"] + record["retextured_ml"] for record in found]
-        points.append(Point(method, attacked.mean / usual, float(np.median(changed))))
+        worst = min(ranks, key=lambda found: found.mean / (found.mean_gallery + 1.0))
+        usual = (worst.mean_gallery + 1.0) / 2.0
+        chance = worst.mean_chance[0] / usual, worst.mean_chance[1] / usual
+        points.append(Point(method, worst.mean / usual, float(np.median(changed))))
     return privacy_chart(points, chance)

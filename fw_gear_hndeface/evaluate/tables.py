@@ -111,20 +111,24 @@ def privacy_table(records: Sequence[Record], methods: Sequence[str]) -> Table:
     return Table("privacy", "Faces detected and matched", note, head, tuple(rows))
 
 
+def shape_ranking(records: Sequence[Record], method: str, attacks: Sequence[str]) -> Ranking | None:
+    """Ranks of one method by shape, through some attacks; through none of them on the plain skin."""
+    gallery = shape_references(records)
+    found = (
+        rank_shape(record, gallery[record["cohort"]], attacks)
+        for record in done(records, method)
+        if record["cohort"] in gallery
+    )
+    return ranking([rank for rank in found if rank is not None])
+
+
 def shape_table(records: Sequence[Record], methods: Sequence[str]) -> Table:
     """Heads matched by their shape, by method: no recogniser of pictures is asked."""
-    gallery = shape_references(records)
-
-    def cells(method: str, attacks: Sequence[str]) -> Row:
-        found = (
-            rank_shape(record, gallery[record["cohort"]], attacks)
-            for record in done(records, method)
-            if record["cohort"] in gallery
-        )
-        return _rank_cells(ranking([rank for rank in found if rank is not None]))
-
-    sets = {"skin": (), "attacked": SKIN_ATTACKS, **{name: (name,) for name in INNER}}
-    rows = [[method, *(cell for attacks in sets.values() for cell in cells(method, attacks))] for method in methods]
+    sets: dict[str, tuple[str, ...]] = {"skin": (), "attacked": SKIN_ATTACKS, **{name: (name,) for name in INNER}}
+    rows = [
+        [method, *(cell for attacks in sets.values() for cell in _rank_cells(shape_ranking(records, method, attacks)))]
+        for method in methods
+    ]
     note = (
         "Ranks of the own original by the slopes of the surface (docs/audit.md), which are there on coarse scans too and do "
         "not change when a face is carved one step deeper; columns and brackets as above. Muscle and bone are left by design: "

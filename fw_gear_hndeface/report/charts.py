@@ -44,7 +44,7 @@ def privacy_chart(points: Sequence[Point], chance: tuple[float, float]) -> bytes
         axes.plot(point.changed_ml, point.rank_over_chance, "o", color="#1f5fa8")
         axes.annotate(point.name, (point.changed_ml, point.rank_over_chance), xytext=(5, 4), textcoords="offset points")
     axes.set_xlabel("tissue removed, added or given new values, mL (median)")
-    axes.set_ylabel("mean rank of the own original / chance, every attack")
+    axes.set_ylabel("mean rank of the own original / chance, worst case")
     axes.set_title("Up is private (grey: chance), left is kept")
     axes.set_xlim(left=-10)
     axes.set_ylim(bottom=0)

@@ -14,7 +14,7 @@ import pytest
 from fw_gear_hndeface import cli
 from fw_gear_hndeface.dicom.synthesize import StudyOptions, write_study
 from fw_gear_hndeface.errors import SettingsError, VerificationError
-from fw_gear_hndeface.evaluate import compare, ranks, trial
+from fw_gear_hndeface.evaluate import commands, compare, ranks, trial
 from fw_gear_hndeface.evaluate.compare import Task, checked_methods, read_record, run_study, tasks_of
 from fw_gear_hndeface.evaluate.structures import structure_of
 from fw_gear_hndeface.evaluate.studies import first_head
@@ -329,3 +329,17 @@ def test_the_table_of_shapes_tells_skin_from_what_is_inside() -> None:
     assert cells["original"]["skin: rank 1"].startswith("6 ")
     assert cells["drown"]["skin: rank 1"].startswith("0 ")
     assert cells["drown"]["bone: rank 1"].startswith("6 ")
+
+
+def test_the_chart_takes_what_tells_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[list[Point]] = []
+    monkeypatch.setattr(commands, "privacy_chart", lambda points, chance: drawn.append(points) or b"")
+    cost = {"removed_ml": 1.0, "added_ml": 2.0, "retextured_ml": 3.0}
+    hidden = [record(str(n), "drown", float((n + 3) % 6), **cost) for n in range(6)]
+    shaped = [{**one, "method": "carve", "shapes": original["shapes"]} for one, original in zip(hidden, ORIGINALS, strict=True)]
+    commands.chart([*({**one, **cost} for one in ORIGINALS), *hidden, *shaped], ["original", "drown", "carve"])
+    points = {point.name: point for point in drawn[0]}
+    assert points["original"].rank_over_chance == pytest.approx(1 / 3.5)
+    assert points["carve"].rank_over_chance == pytest.approx(1 / 3.5), "pictures say nothing, the shape is the original's"
+    assert points["drown"].rank_over_chance > 0.7
+    assert points["drown"].changed_ml == 6.0

@@ -6,6 +6,7 @@ head stands out through it and little tissue is lost behind it. Only its rim fol
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,13 +22,16 @@ from fw_gear_hndeface.ops.morphology import large_parts
 from fw_gear_hndeface.ops.plain_face import plain_face
 from fw_gear_hndeface.ops.relief import Map, Rays, fill_nearest, first_crossing, first_inside, make_rays, smooth_inside
 from fw_gear_hndeface.ops.resample import AIR_HU, resample, resample_mask
-from fw_gear_hndeface.ops.resurface import Surfacing, measure_texture, resurface
+from fw_gear_hndeface.ops.resurface import SKIN_LAYER_MM, Surfacing, along_rays_mm, measure_texture, resurface
 from fw_gear_hndeface.ops.skin import SKIN_HU
 
 #: The part of the head frame that is looked at, mm at scale 1: from the ears forward, from below the chin to above the brows.
 LOW_MM, HIGH_MM = np.array([-95.0, -80.0, -165.0]), np.array([95.0, 80.0, 85.0])
 #: Smaller bright parts are metal streaks and tooth fragments, no skull.
 LEAST_BONE_MM3 = 1000.0
+#: Where facial nodes (level IX) may lie: beside the mouth and the nose up to the masseter, from the orbits to the lower edge of
+#: the jaw, by |x| and z of the head frame at scale 1, and so deep under the skin; mm (methods.md 5).
+CHEEK_X_MM, CHEEK_Z_MM, NODES_MM = (25.0, 62.0), (-105.0, -18.0), (5.0, 20.0)
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Shape:
     random_lengths_mm: tuple[float, float] = (26.0, 40.0)
     out_share: float = 0.01
     most_removed_ml: float = 20.0
+    most_node_share: float = 0.015
     most_forward_mm: float = 24.0
     bone_hu: float = 250.0
     bone_margin_mm: float = 3.0
@@ -52,13 +57,17 @@ class Shape:
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """The old face as maps over the rays: skin, whether a ray meets skin, and the front of what may not be cut."""
+    """The old face as maps over the rays: skin, whether a ray meets skin, and the front of what may not be cut.
+
+    `thickness` is that of the scan's voxels along the rays, mm.
+    """
 
     rays: Rays
     head: Volume
     skin: Map
     seen: NDArray[np.bool_]
     obstacle: Map
+    thickness: float = 1.0
 
 
 def propose(scene: Scene, shape: Shape | None = None) -> Proposal:
@@ -88,7 +97,8 @@ def read_face(scene: Scene, shape: Shape) -> Face:
         first_inside(rays, bone) - shape.bone_margin_mm * scale,
         first_inside(rays, resample_mask(scene.keep, rays.grid)) - shape.keep_margin_mm * scale,
     ]
-    return Face(rays, raw, fill_nearest(np.where(seen, skin, np.nan)), seen, np.minimum(*fronts))
+    thickness = along_rays_mm(scene.scan.grid, scene.frame)
+    return Face(rays, raw, fill_nearest(np.where(seen, skin, np.nan)), seen, np.minimum(*fronts), thickness)
 
 
 def _deepest_face(rays: Rays, scale: float) -> Map:
@@ -154,22 +164,39 @@ def new_surface(face: Face, hull: NDArray[np.bool_], scene: Scene, shape: Shape)
 def forward_mm(plain: Map, face: Face, fade: Map, shape: Shape, scale: float) -> float:
     """How far the plain face must come forward as a whole, mm.
 
-    Far enough that bone and what is kept stand out through all but a small share of it, and that little tissue is lost. One
-    number says next to nothing about a face; fitting the surface to the face in any other way would.
+    Far enough that bone and what is kept stand out through all but a small share of it, that little tissue is lost, and hardly
+    any where facial nodes lie. One number says next to nothing about a face; fitting the surface to the face in any other way
+    would.
     """
     inner = (fade > 0.9) & face.seen
     if not inner.any():
         return 0.0
     out = (plain - np.where(np.isfinite(face.obstacle), face.obstacle, 1e6))[inner]
     least = max(float(np.quantile(out, 1.0 - shape.out_share)), -shape.most_forward_mm * scale)
+    node_share = _node_share(face, scale)
 
-    def lost_ml(forward: float) -> float:
-        depth = np.minimum(fade * (plain - forward - face.skin), face.obstacle - face.skin)
-        return float(np.maximum(depth, 0.0)[face.seen].sum()) * face.rays.pixel_mm**2 / 1000.0
+    def is_enough(forward: float) -> bool:
+        cut = np.maximum(np.minimum(fade * (plain - forward - face.skin), face.obstacle - face.skin), 0.0)
+        lost_ml = float(cut[face.seen].sum()) * face.rays.pixel_mm**2 / 1000.0
+        return lost_ml <= shape.most_removed_ml * scale**3 and node_share(cut) <= shape.most_node_share
 
     steps = np.arange(least, max(least, shape.most_forward_mm * scale) + 1.0)
-    enough = [step for step in steps if lost_ml(step) <= shape.most_removed_ml * scale**3]
-    return float(enough[0] if enough else steps[-1])
+    return next((float(step) for step in steps if is_enough(step)), float(steps[-1]))
+
+
+def _node_share(face: Face, scale: float) -> Callable[[Map], float]:
+    """A function of a cut (mm along the rays): the share of the place of facial nodes that it and the new skin under it take."""
+    x, z = (at / scale for at in positions(face.rays))
+    cheek = face.seen & (np.abs(x) > CHEEK_X_MM[0]) & (np.abs(x) < CHEEK_X_MM[1]) & (z > CHEEK_Z_MM[0]) & (z < CHEEK_Z_MM[1])
+    slant = np.hypot(1.0, np.hypot(*np.gradient(ndimage.gaussian_filter(face.skin, 2.0 * scale), face.rays.pixel_mm)))
+    whole = float(slant[cheek].sum()) * (NODES_MM[1] - NODES_MM[0])
+
+    def share(cut: Map) -> float:
+        taken = np.where(cut > 0.0, (cut + 0.5 * face.thickness) / slant + SKIN_LAYER_MM, 0.0)
+        deep = np.clip(taken, *NODES_MM) - NODES_MM[0]
+        return float((deep * slant)[cheek].sum()) / whole if whole > 0.0 else 0.0
+
+    return share
 
 
 def _wander(rays: Rays, scene: Scene, shape: Shape) -> Map:

@@ -22,6 +22,8 @@ SHELL_MM = 2.5
 #: The new surface is a skin of at least this thickness and value: denser than fat, as skin is, so that every threshold up to
 #: there meets the new surface and not the border of fat and muscle under it, which follows the old face.
 SKIN_LAYER_MM, SKIN_LAYER_HU = 2.5, 70.0
+#: Under a cut only what is less dense than this becomes skin: fat, not muscle, which is no way through for a threshold up to 0.
+FAT_HU = 20.0
 #: Grain of the new skin at most, HU; more would let a threshold below it through.
 MOST_SKIN_SD = 12.0
 #: A surface seen at a slant is crossed over a longer way, up to this many times.
@@ -68,6 +70,11 @@ class Texture:
     tissue_sd: float
     air_hu: float
     air_sd: float
+
+
+def along_rays_mm(grid: Grid, frame: HeadFrame) -> float:
+    """How thick a grid's voxels are along the rays from the front, mm."""
+    return float(np.linalg.norm(frame.axes[1] @ grid.affine[:3, :3]))
 
 
 def measure_texture(head: Volume, rays: Rays, old: Map, ring: NDArray[np.bool_]) -> Texture:
@@ -193,7 +200,7 @@ class _Reach:
     def of(cls, grid: Grid, surfacing: Surfacing) -> _Reach:
         rays, zone, new, old = surfacing.rays, surfacing.zone, surfacing.new, surfacing.old
         step = np.abs(rays.frame.axes @ grid.affine[:3, :3])
-        thickness = float(np.linalg.norm(rays.frame.axes[1] @ grid.affine[:3, :3]))
+        thickness = along_rays_mm(grid, rays.frame)
         slack = step[:, 1:].sum(axis=1) * BLOCK / 2.0
         size = 2 * int(np.ceil(slack[[0, 2]].max() / rays.pixel_mm)) + 3
         under = [np.maximum(new, old) + _cap(thickness), old + SHELL_MM + 0.5 * thickness]
@@ -265,7 +272,7 @@ def _values(
     behind = np.where(remade | (hu <= CAVITY_HU), tissue, hu)
     # thicker where it costs nothing, for a skin of one coarse voxel is a net; bone and muscle under a cut stay as they are
     skin_ends = new + np.where(remade, skin_mm + 2.0 * thickness, SKIN_LAYER_MM + 0.5 * thickness)
-    outer = (y < skin_ends) & (behind < skin)
+    outer = (y < skin_ends) & (behind < np.where(remade, skin, FAT_HU))
     behind = np.where(outer, skin, behind)
     share = np.where(seen, np.clip((y - new) / thickness + 0.5, 0.0, 1.0), 0.0)
     front = ((y > np.minimum(new, old) - CLEAR_MM) & seen) | ((hu > NOT_AIR_HU) & (y < np.maximum(new, old) + CAP_MM))

@@ -127,6 +127,13 @@ def test_under_a_cut_fat_takes_the_skin_and_bone_stays() -> None:
     assert after[fat].mean() == pytest.approx(SKIN_HU, abs=6.0)
 
 
+def test_under_a_cut_muscle_stays_muscle() -> None:
+    _, y, _ = places(block().grid)
+    layered = np.where((y > 6.0 + STEP_MM) & (y < 20.0), 48, block().array).astype(np.int16)
+    made = resurface(Volume(block().grid, layered), facing(6.0), TEXTURE, seed=3, method="test")
+    assert not np.any(made.change.array & (layered == 48)), "a threshold up to 0 HU does not pass muscle: no skin is needed there"
+
+
 def test_a_slanted_surface_has_as_thick_a_skin() -> None:
     r = rays()
     slanted = np.broadcast_to(-8.0 + 1.5 * np.arange(-30.0, 31.0), r.shape)

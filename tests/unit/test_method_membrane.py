@@ -1,0 +1,82 @@
+"""How far the plain face comes forward: one number, for little tissue lost and hardly any where facial nodes lie."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fw_gear_hndeface.methods.membrane import Face, Shape, forward_mm
+from fw_gear_hndeface.model import Volume
+from fw_gear_hndeface.ops.frame import HeadFrame
+from fw_gear_hndeface.ops.plain_face import plain_face
+from fw_gear_hndeface.ops.relief import Map, Rays, make_rays
+
+RAYS = make_rays(
+    HeadFrame(np.array([3.0, -7.0, 11.0]), np.eye(3), 1.0), np.array([-90.0, -60.0, -130.0]), np.array([90.0, 60.0, 60.0])
+)
+#: Voxels along the rays, mm: of a fine scan and of a coarse one.
+FINE_MM, COARSE_MM = 1.0, 5.0
+
+
+def place(rays: Rays) -> tuple[np.ndarray, np.ndarray]:
+    row, column = np.indices(rays.shape)
+    return column * rays.pixel_mm + rays.low[0], row * rays.pixel_mm + rays.low[2]
+
+
+def cheeks(mm: float) -> Map:
+    """Two bumps of skin in front of the plain face beside the mouth, so many mm high."""
+    x, z = place(RAYS)
+    return np.asarray(mm * np.exp(-(((np.abs(x) - 44.0) / 10.0) ** 2 + ((z + 62.0) / 14.0) ** 2) ** 2))
+
+
+def face(bump_mm: float, thickness: float = FINE_MM) -> Face:
+    skin = plain_face(RAYS) - cheeks(bump_mm)
+    bone = plain_face(RAYS)  # so that the plain face may not go back
+    head = Volume(RAYS.grid, np.zeros(RAYS.grid.shape, dtype=np.float32))
+    return Face(RAYS, head, skin, np.ones(RAYS.shape, dtype=np.bool_), bone, thickness)
+
+
+def forward(one: Face, shape: Shape) -> float:
+    """As far as so fleshy cheeks ask for, if the volume they lose is no reason."""
+    fade = np.ones(RAYS.shape)
+    return forward_mm(plain_face(RAYS), one, fade, replace(shape, most_removed_ml=1e6), 1.0)
+
+
+def taken(one: Face, step: float) -> float:
+    """Share of the place of facial nodes that is cut or becomes new skin, %: counted in columns of a millimetre each."""
+    x, z = place(RAYS)
+    beside = (np.abs(x) > 25) & (np.abs(x) < 62) & (z > -105) & (z < -18)
+    down, across = np.gradient(one.skin)
+    slant = np.sqrt(1 + down**2 + across**2)
+    cut = np.maximum(plain_face(RAYS) - step - one.skin, 0)
+    lost = total = 0.0
+    for depth in np.arange(5.5, 20.0):  # under the skin, at right angles to it
+        total += slant[beside].sum()
+        lost += slant[beside & (cut > 0) & (cut / slant + 2.5 + 0.5 * one.thickness / slant > depth)].sum()
+    return float(100.0 * lost / total)
+
+
+def test_fleshy_cheeks_bring_the_plain_face_forward_until_their_nodes_stay() -> None:
+    heavy = face(14.0)
+    careless, careful = (forward(heavy, replace(Shape(), most_node_share=share)) for share in (1.0, Shape().most_node_share))
+    assert careful > careless + 2.0
+    assert taken(heavy, careless) > 3.0, "else the anchor shows nothing"
+    assert taken(heavy, careful) < 2.0
+    assert taken(heavy, careful - 2.0) > 1.5, "no farther than it must"
+
+
+def test_cheeks_that_are_cut_less_deep_than_nodes_lie_ask_for_nothing() -> None:
+    slight = face(2.0)
+    assert forward(slight, Shape()) == forward(slight, replace(Shape(), most_node_share=1.0))
+
+
+def test_on_coarse_voxels_the_new_skin_reaches_deeper_and_asks_for_more() -> None:
+    fine, coarse = (forward(face(9.0, thickness), Shape()) for thickness in (FINE_MM, COARSE_MM))
+    assert coarse > fine
+
+
+@pytest.mark.parametrize("bump_mm", [40.0, 90.0])
+def test_it_never_comes_farther_forward_than_allowed(bump_mm: float) -> None:
+    assert forward(face(bump_mm), Shape()) <= Shape().most_forward_mm + 1.0

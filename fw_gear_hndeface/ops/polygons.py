@@ -159,7 +159,7 @@ def polygon_pixels(points: Float, shape: tuple[int, int], *, border: bool = True
     on_row = rows == np.rint(rows)
     crossings = [_crossings(rows, columns, shape[0], upper_end) for upper_end in ((False, True) if on_row.any() else (False,))]
     if not border:
-        return np.logical_and.reduce([_between(*found, shape, -EPS) for found in crossings])
+        return np.asarray(np.logical_and.reduce([_between(*found, shape, -EPS) for found in crossings]))
     flat = (rows == _next(rows)) & on_row & (rows >= 0) & (rows < shape[0])
     pairs = np.sort(np.stack([columns, _next(columns)], axis=1)[flat], axis=1)
     crossings.append((np.repeat(rows[flat].astype(np.intp), 2), pairs.ravel()))
@@ -198,7 +198,7 @@ def _crossings(rows: Float, columns: Float, count: int, upper_end: bool) -> tupl
 
 
 def _between(line: Index, cross: Float, shape: tuple[int, int], rim: float) -> Bool:
-    """Pixels between the 1st and 2nd, 3rd and 4th ... crossing, which lie on one row each, ends included where `rim` is positive."""
+    """Pixels between the 1st and 2nd, 3rd and 4th ... crossing, both on one row; ends included where `rim` is positive."""
     steps = np.zeros((shape[0], shape[1] + 1), np.int32)
     first = np.clip(np.ceil(cross[0::2] - rim), 0, shape[1]).astype(np.intp)
     stop = np.clip(np.floor(cross[1::2] + rim) + 1, 0, shape[1]).astype(np.intp)

@@ -154,7 +154,8 @@ def _roi_cost(before: Volume, after: Volume, roi: Roi) -> RoiCost:
 def _fate(before: Volume, after: Volume, box: Box, mask: Mask) -> tuple[float, float, float]:
     """Percent unchanged, mL and mean change in HU of the voxels of a mask that covers some of an index box."""
     old, new = before.array[box], after.array[box]
-    moved = differing(old, new) & mask.array
+    moved = differing(old, new)
+    moved &= mask.array
     share = 100.0 * (1.0 - np.count_nonzero(moved) / mask.count)
     difference = new[moved].astype(np.float64) - old[moved]
     return float(share), mask.volume_ml, float(difference.sum()) / mask.count

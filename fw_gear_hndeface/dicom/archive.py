@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Self
 
 from isal import isal_zlib
 
+from fw_gear_hndeface.ahead import in_order
 from fw_gear_hndeface.dicom.containers import (
     SNIFF_BYTES,
     Entry,
@@ -59,6 +60,11 @@ class Archive:
 
     members: tuple[Member, ...]
     findings: tuple[Finding, ...]
+
+
+def read_all(members: Iterable[Member]) -> Iterator[bytes]:
+    """All bytes of each member, in their order; while one is worked on the next ones are inflated."""
+    return in_order(lambda member: member.read(), members)
 
 
 @contextmanager
@@ -204,14 +210,48 @@ class ArchiveWriter:
 
     def write(self, name: str, data: bytes) -> None:
         """Add one member; a name given twice is our own mistake."""
+        self._add(_Deflated.of((name, data)))
+
+    def write_all(self, members: Iterable[tuple[str, bytes]]) -> None:
+        """Add members in their order; while one is made the one before is deflated."""
+        for member in in_order(_Deflated.of, members):
+            self._add(member)
+
+    def _add(self, member: _Deflated) -> None:
+        name = member.name
         if name in self._zip.NameToInfo:
             raise ValueError("a member of that name was written before")
         info = zipfile.ZipInfo(name, _DOS_EPOCH)
         info.compress_type = zipfile.ZIP_DEFLATED
         info.external_attr = _FILE_MODE
-        info.file_size = len(data)
+        info.file_size = len(member.data)
         with self._zip.open(info, "w") as out:
             # zipfile has no door for another deflate; ISA-L is 2.4 times faster. Where the inside changes, zlib 1 stays.
             if hasattr(out, "_compressor"):
-                out._compressor = isal_zlib.compressobj(1, isal_zlib.DEFLATED, -15)
-            out.write(data)
+                out._compressor = member
+            out.write(member.data)
+
+
+@dataclass(frozen=True)
+class _Deflated:
+    """A member that was deflated already; it stands in for zipfile's own compressor."""
+
+    name: str
+    data: bytes
+    packed: bytes
+
+    @classmethod
+    def of(cls, member: tuple[str, bytes]) -> Self:
+        name, data = member
+        compressor = isal_zlib.compressobj(1, isal_zlib.DEFLATED, -15)
+        return cls(name, data, compressor.compress(data) + compressor.flush())
+
+    def compress(self, data: object) -> bytes:
+        """All packed bytes for all of the member's; `zipfile` hands them over in one piece."""
+        if data is not self.data:
+            raise ValueError("zipfile gave other bytes than the member's")
+        return self.packed
+
+    def flush(self) -> bytes:
+        """Nothing more."""
+        return b""

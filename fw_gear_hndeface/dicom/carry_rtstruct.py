@@ -193,19 +193,26 @@ def _contours(old: Sequence[Dataset], points: Sequence[Float], fresh: Sequence[F
     texts: dict[bytes, bytes] = {}
     for contour, known in zip(old, points, strict=True):
         parts = point_texts(contour)
-        texts |= {point.tobytes(): b"\\".join(parts[3 * n : 3 * n + 3]) for n, point in enumerate(known)}
+        texts |= {key: b"\\".join(parts[3 * n : 3 * n + 3]) for n, key in enumerate(_keys(known))}
     template = old[0]
     del template[CONTOUR_DATA]
     return [_contour(copy.deepcopy(template), ring, texts) for ring in fresh]
 
 
 def _contour(item: Dataset, ring: Float, texts: Mapping[bytes, bytes]) -> Dataset:
-    value = b"\\".join(texts.get(point.tobytes()) or b"\\".join(_text(part) for part in point) for point in ring)
+    points = zip(_keys(ring), ring.tolist(), strict=True)
+    value = b"\\".join(texts.get(key) or b"\\".join(map(_text, point)) for key, point in points)
     value += b" " * (len(value) % 2)
     item.ContourGeometricType = "CLOSED_PLANAR"
     item.NumberOfContourPoints = len(ring)
     item[CONTOUR_DATA] = RawDataElement(CONTOUR_DATA, "DS", len(value), value, 0, False, True)
     return item
+
+
+def _keys(points: Float) -> list[bytes]:
+    """The bits of every point."""
+    bits, size = points.tobytes(), points.shape[1] * points.itemsize
+    return [bits[start : start + size] for start in range(0, len(bits), size)]
 
 
 def _text(value: float) -> bytes:

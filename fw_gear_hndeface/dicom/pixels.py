@@ -49,7 +49,11 @@ def read_stored(instance: Instance) -> Stored:
     DicomError
         Pixel data that are missing, cut short, or that no decoder reads.
     """
-    data = instance.member.read()
+    return stored_of(instance.member.read(), instance)
+
+
+def stored_of(data: bytes, instance: Instance) -> Stored:
+    """Stored values of a file that was read already; as `read_stored`."""
     span = native_span(instance)
     return decode(load(data, instance), instance) if span is None else stored_from_bytes(data, span, instance)
 

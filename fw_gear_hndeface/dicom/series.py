@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fw_gear_hndeface.dicom.archive import read_all
 from fw_gear_hndeface.dicom.geometry import Lattice, depths_mm, lattice
 from fw_gear_hndeface.dicom.headers import Instance, PixelFormat
 from fw_gear_hndeface.dicom.phases import Slices, distinct_places
-from fw_gear_hndeface.dicom.pixels import Stored, check_format, padding_of, read_stored
+from fw_gear_hndeface.dicom.pixels import Stored, check_format, padding_of, stored_of
 from fw_gear_hndeface.dicom.study import Series, SeriesKind
 from fw_gear_hndeface.errors import DicomError, GeometryError
 from fw_gear_hndeface.model import Bool, Finding, Grid, Level, Mask, Unit, Volume
@@ -86,13 +87,14 @@ def _stack(series: Series, part: Slices, findings: tuple[Finding, ...]) -> Stack
     ordered = [part[n] for n in np.argsort(depth, kind="stable")]
     places = lattice([plane for _, plane in ordered], series.label)
     slices = tuple(Slice(instance, float(at)) for (instance, _), at in zip(ordered, places.at, strict=True))
+    instances = tuple(s.instance for s in slices)
     pixels = slices[0].instance.pixels
     grid = Grid((places.count, pixels.rows, pixels.columns), places.affine, series.frame)
-    canvas = _Canvas(grid, places, [s.instance for s in slices])
-    for slice_ in slices:
-        canvas.add(slice_, read_stored(slice_.instance))
+    canvas = _Canvas(grid, places, instances)
+    for slice_, data in zip(slices, read_all(i.member for i in instances), strict=True):
+        canvas.add(slice_, stored_of(data, slice_.instance))
     unit = Unit.HU if series.kind is SeriesKind.CT else Unit.ARBITRARY
-    here = replace(series, instances=tuple(s.instance for s in slices))
+    here = replace(series, instances=instances)
     return Stack(
         Volume(grid, canvas.array, unit), here, slices, canvas.padding_mask(), findings + _gap_findings(places, series.label)
     )

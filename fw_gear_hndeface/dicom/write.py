@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from pydicom.dataset import FileDataset
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
-from fw_gear_hndeface.dicom.archive import ArchiveWriter
+from fw_gear_hndeface.dicom.archive import ArchiveWriter, read_all
 from fw_gear_hndeface.dicom.headers import DAMAGE, PIXEL_DATA, Instance, PixelFormat
 from fw_gear_hndeface.dicom.overlays import has_pictures, take_drawings
 from fw_gear_hndeface.dicom.pixels import (
@@ -77,13 +77,23 @@ def write_stacks(writer: ArchiveWriter, jobs: Sequence[tuple[Stack, Plan]], stam
         painter = _Painter(plan)
         todo += [(slice_, painter) for slice_ in stack.slices]
     stamper = Stamper(stamp, uids)
-    counts = [
-        _write_slice(writer, slice_, painter, stamper)
-        for slice_, painter in sorted(todo, key=lambda job: job[0].instance.member.order)
-    ]
+    counts: list[tuple[int, int, bool]] = []
+    todo.sort(key=lambda job: job[0].instance.member.order)
+    writer.write_all(_files(todo, stamper, counts))
     changed, kept, pictures = (np.array(column) for column in zip(*counts, strict=True))
     totals = (int(np.count_nonzero(changed)), int(changed.sum()), int(kept.sum()), int(pictures.sum()))
     return Written(len(counts), *totals)
+
+
+def _files(
+    todo: Sequence[tuple[Slice, _Painter]], stamper: Stamper, counts: list[tuple[int, int, bool]]
+) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of every slice; of each, `counts` gets the changed pixels, those planned that were padding, and whether
+    its header held pictures."""
+    for (slice_, painter), data in zip(todo, read_all(s.instance.member for s, _ in todo), strict=True):
+        brush, out = _written(data, slice_, painter, stamper)
+        counts.append((brush.count, brush.padding_kept, brush.pictures))
+        yield slice_.instance.member.name, out
 
 
 class _Painter:
@@ -118,18 +128,15 @@ class _Painter:
         return (change, fill) if change.any() else None
 
 
-def _write_slice(writer: ArchiveWriter, slice_: Slice, painter: _Painter, stamper: Stamper) -> tuple[int, int, bool]:
-    """Write one slice; its changed pixels, its planned ones that were padding, and whether its header held pictures."""
+def _written(data: bytes, slice_: Slice, painter: _Painter, stamper: Stamper) -> tuple[_Brush, bytes]:
+    """What was set in a slice, and its file."""
     instance = slice_.instance
-    data = instance.member.read()
     try:
-        brush, out = _defaced(data, instance, painter.on(slice_), stamper)
+        return _defaced(data, instance, painter.on(slice_), stamper)
     except DAMAGE as error:
         raise DicomError(
             f"{instance.member.where}: its header is damaged and cannot be written. Send the file again."
         ) from error
-    writer.write(instance.member.name, out)
-    return brush.count, brush.padding_kept, brush.pictures
 
 
 def _defaced(data: bytes, instance: Instance, painted: tuple[Bool, Fill] | None, stamper: Stamper) -> tuple[_Brush, bytes]:

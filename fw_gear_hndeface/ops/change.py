@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fw_gear_hndeface.model import Bool, Float, Grid, Plan, Volume
 from fw_gear_hndeface.ops.boxes import mask_box
-from fw_gear_hndeface.ops.morphology import distance_mm, filled_plane, with_neighbours
+from fw_gear_hndeface.ops.morphology import filled_plane, with_neighbours, within_mm
 from fw_gear_hndeface.ops.skin import SKIN_HU
 
 #: How far from the change an outline drawn off the skin (partial volume, a margin, a mask shell) may still follow the old face.
@@ -78,7 +78,7 @@ def surface_change(before: Volume, plan: Plan) -> Change | None:
     body = _bodies(before, plan, box[0])[:, box[1], box[2]]
     # What a mask shell encloses counts as body, but never what was taken away, nor the rim of air that it leaves behind.
     body &= new | ~with_neighbours(gone)
-    near = distance_mm(~(gone | came), spacing) <= REACH_MM
+    near = within_mm(gone | came, spacing, REACH_MM)
     return Change(part.grid, gone, came, near, body, plan.keep.array[box], changed)
 
 

@@ -10,6 +10,10 @@ from scipy import ndimage
 from fw_gear_hndeface.model import Bool, Mask
 from fw_gear_hndeface.ops.boxes import mask_box
 
+#: Share of a squared radius by which a voxel that lies just on it may miss it in floating point.
+ROUNDING = 1e-6
+Words = NDArray[np.uint64]
+
 
 def distance_mm(array: Bool, spacing_mm: NDArray[np.float64]) -> NDArray[np.float32]:
     """Distance of every set voxel to the nearest unset one, mm; the lattice is taken as orthogonal.
@@ -28,21 +32,52 @@ def distance_mm(array: Bool, spacing_mm: NDArray[np.float64]) -> NDArray[np.floa
 
 
 def within_mm(array: Bool, spacing_mm: NDArray[np.float64], radius_mm: float) -> Bool:
-    """Every voxel at most `radius_mm` from a set one, exactly; for radii of a few voxels much faster than a distance map.
+    """Every voxel at most `radius_mm` from a set one, exactly; for radii of some ten voxels much faster than a distance map.
 
-    The square of the distance falls apart into the axes, so the nearest set voxel is found one axis after the other.
+    The ball is a sheaf of lines along the last axis: the set voxels, 64 to a word, are lengthened to each line and laid beside
+    themselves at its place.
     """
-    square = np.where(array, np.float32(0.0), np.float32(np.inf))
-    nearest, moved = np.empty_like(square), np.empty_like(square)  # written over: new memory costs more than the sums
-    for axis, step in enumerate(spacing_mm):
-        nearest[...] = square
-        before, after, there = (np.moveaxis(part, axis, 0) for part in (square, nearest, moved))
-        for n in range(1, min(int(radius_mm / step), len(before) - 1) + 1):
-            np.add(before, np.float32((n * step) ** 2), out=there)
-            np.minimum(after[n:], there[:-n], out=after[n:])
-            np.minimum(after[:-n], there[n:], out=after[:-n])
-        square, nearest = nearest, square
-    return np.asarray(square <= radius_mm**2)
+    lines = _ball_lines(array.shape, spacing_mm, radius_mm)
+    longer = _packed(array)
+    out = np.zeros_like(longer)
+    for half, places in enumerate(lines):
+        longer = _lengthened(longer) if half else longer
+        for k, j in places:
+            into, taken = zip(*(_beside(n, step) for n, step in zip(array.shape, (k, j), strict=False)), strict=True)
+            out[into] |= longer[taken]
+    return np.unpackbits(out.view(np.uint8), axis=-1, count=array.shape[-1], bitorder="little").view(np.bool_)
+
+
+def _ball_lines(shape: tuple[int, ...], spacing_mm: NDArray[np.float64], radius_mm: float) -> list[list[tuple[int, int]]]:
+    """For each half length in voxels, the places (k, j) at which a ball's lines are so long."""
+    most = [min(int(radius_mm / step), n - 1) for step, n in zip(spacing_mm, shape, strict=True)]
+    lines: list[list[tuple[int, int]]] = [[] for _ in range(most[2] + 1)]
+    for k in range(-most[0], most[0] + 1):
+        for j in range(-most[1], most[1] + 1):
+            left = radius_mm**2 * (1 + ROUNDING) - (k * spacing_mm[0]) ** 2 - (j * spacing_mm[1]) ** 2
+            if left >= 0:
+                lines[min(int(np.sqrt(left) / spacing_mm[2]), most[2])].append((k, j))
+    return lines
+
+
+def _packed(array: Bool) -> Words:
+    """A mask as words of 64 voxels along the last axis, filled up with unset ones."""
+    bits = np.packbits(array, axis=-1, bitorder="little")
+    words: Words = np.pad(bits, [(0, 0)] * (array.ndim - 1) + [(0, -bits.shape[-1] % 8)]).view("<u8")
+    return words
+
+
+def _lengthened(words: Words) -> Words:
+    """Packed voxels with both neighbours along the last axis."""
+    out: Words = words | words << np.uint64(1) | words >> np.uint64(1)
+    out[..., 1:] |= words[..., :-1] >> np.uint64(63)
+    out[..., :-1] |= words[..., 1:] << np.uint64(63)
+    return out
+
+
+def _beside(count: int, step: int) -> tuple[slice, slice]:
+    """Where cells of an axis go that move by a step, and where they come from."""
+    return slice(max(step, 0), count + min(step, 0)), slice(max(-step, 0), count - max(step, 0))
 
 
 def with_neighbours(array: Bool) -> Bool:
@@ -62,12 +97,18 @@ def set_cells(array: Bool) -> NDArray[np.intp]:
 
 def filled_plane(array: Bool) -> Bool:
     """A plane with its holes closed: cells that no path over sides leads out of; (J, I)."""
-    labels, count = ndimage.label(~array)
+    rows, columns = (np.flatnonzero(array.any(axis=axis)) for axis in (1, 0))
+    out = np.zeros_like(array)
+    if rows.size == 0:
+        return out
+    box = slice(max(rows[0] - 1, 0), rows[-1] + 2), slice(max(columns[0] - 1, 0), columns[-1] + 2)  # all beyond leads out
+    labels, count = ndimage.label(~array[box])
     outside = np.zeros(count + 1, dtype=np.bool_)
     for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
         outside[side] = True
     outside[0] = False
-    return np.asarray(~outside[labels])
+    out[box] = ~outside[labels]
+    return out
 
 
 def dilate(mask: Mask, radius_mm: float) -> Mask:

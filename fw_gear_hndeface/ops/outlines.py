@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from fw_gear_hndeface.model import Bool, Float, Grid
 from fw_gear_hndeface.ops.change import Change
-from fw_gear_hndeface.ops.morphology import with_neighbours
+from fw_gear_hndeface.ops.morphology import set_cells, with_neighbours
 
 #: Pieces and holes smaller than this are leftovers of the cut, mm2.
 SLIVER_MM2 = 1.0
@@ -176,7 +176,7 @@ class _Plane:
     def covered(self, region: shapely.Geometry, where: Bool) -> Bool:
         """The cells of `where`, and those beside them, whose centre lies in the region."""
         asked = _grown(where, self.rim)
-        centres = self.flat(self._centres()[asked])
+        centres = self.flat(self._at(set_cells(asked)))
         shapely.prepare(region)
         out = np.zeros(self.shape, np.bool_)
         out[asked] = shapely.intersects_xy(region, centres[:, 0], centres[:, 1])

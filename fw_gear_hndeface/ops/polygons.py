@@ -156,14 +156,15 @@ def polygon_pixels(points: Float, shape: tuple[int, int], *, border: bool = True
     shape : (J, I)
     """
     rows, columns = _snapped(points)
-    rim = EPS if border else -EPS
-    by_lower, by_upper = (_between(*_crossings(rows, columns, shape[0], end), shape, rim) for end in (False, True))
+    on_row = rows == np.rint(rows)
+    crossings = [_crossings(rows, columns, shape[0], upper_end) for upper_end in ((False, True) if on_row.any() else (False,))]
     if not border:
-        return by_lower & by_upper
-    flat = (rows == _next(rows)) & (rows == np.rint(rows)) & (rows >= 0) & (rows < shape[0])
-    pairs = np.stack([columns, _next(columns)], axis=1)[flat]
-    edges = _between(np.repeat(rows[flat].astype(np.intp), 2), np.sort(pairs, axis=1).ravel(), shape, rim)
-    return by_lower | by_upper | edges
+        return np.asarray(np.logical_and.reduce([_between(*found, shape, -EPS) for found in crossings]))
+    flat = (rows == _next(rows)) & on_row & (rows >= 0) & (rows < shape[0])
+    pairs = np.sort(np.stack([columns, _next(columns)], axis=1)[flat], axis=1)
+    crossings.append((np.repeat(rows[flat].astype(np.intp), 2), pairs.ravel()))
+    line, cross = (np.concatenate(part) for part in zip(*crossings, strict=True))
+    return _between(line, cross, shape, EPS)
 
 
 def _next(values: Float) -> Float:
@@ -180,7 +181,8 @@ def _snapped(points: Float) -> tuple[Float, Float]:
 def _crossings(rows: Float, columns: Float, count: int, upper_end: bool) -> tuple[Index, Float]:
     """Where the edges cross each row's centre line, sorted by row then column; an even number on every row.
 
-    An edge owns its lower end, or its upper one: what each choice misses of the border the other one finds.
+    An edge owns its lower end, or its upper one: what each choice misses of the border the other one finds. Where no point lies
+    on a centre line both are the same.
     """
     next_rows, next_columns = _next(rows), _next(columns)
     low, high = np.minimum(rows, next_rows), np.maximum(rows, next_rows)
@@ -196,7 +198,7 @@ def _crossings(rows: Float, columns: Float, count: int, upper_end: bool) -> tupl
 
 
 def _between(line: Index, cross: Float, shape: tuple[int, int], rim: float) -> Bool:
-    """Pixels between the 1st and 2nd, 3rd and 4th ... crossing of each row, ends included where `rim` is positive."""
+    """Pixels between the 1st and 2nd, 3rd and 4th ... crossing, both on one row; ends included where `rim` is positive."""
     steps = np.zeros((shape[0], shape[1] + 1), np.int32)
     first = np.clip(np.ceil(cross[0::2] - rim), 0, shape[1]).astype(np.intp)
     stop = np.clip(np.floor(cross[1::2] + rim) + 1, 0, shape[1]).astype(np.intp)

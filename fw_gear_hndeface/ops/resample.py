@@ -18,6 +18,8 @@ AIR_HU = -1000.0
 BORDER = 12
 #: Two grids whose axes part by less than this over the whole target, in voxels, are parallel.
 ALIGNED = 1e-3
+#: Most voxels of the source that are copied at once for interpolation.
+MOST_COPIED = 1 << 24
 
 
 def lps_grid(points: Float, spacing_mm: float, frame: str = "", margin_mm: float = 0.0) -> Grid:
@@ -53,6 +55,10 @@ def _resampled(array: NDArray[Any], source: Grid, target: Grid, order: int, outs
     box = points_box([target.corners()], source, margin=BORDER)
     if box is None:
         return np.full(target.shape, outside, dtype=array.dtype)
+    if order != sitk.sitkBSpline3 and target.shape[0] > 1 and np.prod([ends.stop - ends.start for ends in box]) > MOST_COPIED:
+        half = target.shape[0] // 2
+        parts = [target.crop((part, slice(None), slice(None))) for part in (slice(0, half), slice(half, target.shape[0]))]
+        return np.concatenate([_resampled(array, source, part, order, outside) for part in parts])
     index = np.linalg.inv(source.crop(box).affine) @ target.affine
     if order == sitk.sitkNearestNeighbor:
         turned = np.abs(index[:3, :3] - np.diag(np.diag(index[:3, :3]))) @ np.array(target.shape)

@@ -184,18 +184,21 @@ def _fill_texture(exposed: Exposed) -> Iterator[Guess]:
 
 def _calm_cores(exposed: Exposed) -> Iterator[tuple[str, Bool]]:
     scan = _face_part(exposed)
-    hu = scan.array.astype(np.float32)
-    rough = _local_deviation(hu - ndimage.uniform_filter(hu, (1, 3, 3)))
-    fill = (rough > 20.0) & (hu > FILL_HU[0]) & (hu < FILL_HU[1])
-    dense, fill = (_moved(Mask(scan.grid, array, "texture"), exposed) for array in (hu > SKIN_HU, fill))
+    fill = np.stack([_like_fill(plane.astype(np.float32)) for plane in scan.array])
+    dense, fill = (_moved(Mask(scan.grid, array, "texture"), exposed) for array in (scan.array > SKIN_HU, fill))
     yield "fill taken off", dense & ~_largest(ndimage.binary_closing(fill))
     yield "calm tissue", _moved(Mask(scan.grid, calm_tissue(scan), "texture"), exposed)
 
 
+def _like_fill(hu: Field) -> Bool:
+    """Pixels of a slice that have the values and the roughness of random tissue."""
+    rough = _local_deviation(hu - ndimage.uniform_filter(hu, 3))
+    return np.asarray((rough > 20.0) & (hu > FILL_HU[0]) & (hu < FILL_HU[1]))
+
+
 def calm_tissue(scan: Volume) -> Bool:
     """Voxels of tissue whose slice is even around them: tissue as scanned, not random fill."""
-    hu = scan.array.astype(np.float32)
-    return np.asarray((_local_deviation(hu) < 30.0) & (hu > -200.0))
+    return np.stack([(_local_deviation(plane.astype(np.float32)) < 30.0) & (plane > -200.0) for plane in scan.array])
 
 
 def _moved(mask: Mask, exposed: Exposed) -> Bool:
@@ -219,9 +222,9 @@ def _face_part(exposed: Exposed) -> Volume:
 
 
 def _local_deviation(hu: Field) -> Field:
-    """Standard deviation over 5 x 5 pixels of each slice."""
-    mean = ndimage.uniform_filter(hu, (1, 5, 5))
-    square = ndimage.uniform_filter(hu * hu, (1, 5, 5))
+    """Standard deviation over 5 x 5 pixels of a slice."""
+    mean = ndimage.uniform_filter(hu, 5)
+    square = ndimage.uniform_filter(hu * hu, 5)
     return np.asarray(np.sqrt(np.maximum(square - mean * mean, 0.0)), dtype=np.float32)
 
 

@@ -33,7 +33,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("ops",),
     ("model",),
     ("settings",),
-    ("vocabulary", "label_tables", "keys", "files"),
+    ("vocabulary", "label_tables", "keys", "files", "ahead"),
     ("errors",),
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}

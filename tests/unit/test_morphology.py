@@ -73,6 +73,22 @@ def test_nothing_grows_from_nothing_and_no_radius_changes_nothing() -> None:
     assert np.array_equal(within_mm(one.array, SPACING, 0.0), one.array)
 
 
+def test_voxels_grow_over_the_words_that_they_are_packed_in() -> None:
+    array = np.zeros((2, 3, 200), dtype=np.bool_)
+    array[0, 1, [62, 128]] = array[1, 2, 0] = True
+    found = np.flatnonzero(within_mm(array, np.array([2.0, 2.0, 1.0]), 3.0)[0, 1])
+    assert np.array_equal(found, [0, 1, *range(59, 66), *range(125, 132)])
+
+
+def test_a_hole_is_filled_wherever_it_lies_and_a_bay_at_the_edge_is_none() -> None:
+    plane = np.zeros((9, 12), dtype=np.bool_)
+    plane[0:4, 0:4] = plane[5:9, 6:11] = True
+    plane[1:3, 1:3] = plane[7:9, 8] = False
+    expected = plane.copy()
+    expected[1:3, 1:3] = True
+    assert np.array_equal(filled_plane(plane), expected)
+
+
 def test_the_edge_of_the_scan_is_no_outside() -> None:
     full = mask(np.ones((3, 5, 7), dtype=np.bool_))
     assert erode(full, 4.0).count == full.count

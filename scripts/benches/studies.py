@@ -76,4 +76,4 @@ def renamed(source: Path, target: Path, number: int, *, lowest: bool = False) ->
             ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
             buffer = io.BytesIO()
             ds.save_as(buffer)
-            out.writestr(zipfile.ZipInfo(name), buffer.getvalue())
+            out.writestr(zipfile.ZipInfo(name), buffer.getvalue(), zipfile.ZIP_DEFLATED, 1)

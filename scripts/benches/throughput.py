@@ -66,10 +66,11 @@ def make_cohort(folder: Path, count: int) -> None:
     """So many copies of one study under UIDs of their own."""
     from benches.studies import make_study, renamed
 
-    half, one = folder.with_suffix(".part"), folder.parent / "one.dicom.zip"
+    half, one = folder.with_suffix(".part"), folder.parent / f"synthetic_{'x'.join(map(str, SHAPE))}_alone.dicom.zip"
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)
-    make_study(one, SHAPE, structures=False)
+    if not one.exists():
+        make_study(one, SHAPE, structures=False)
     for number in range(count):
         renamed(one, half / f"study_{number:02d}.zip", number)
     half.rename(folder)

@@ -2,7 +2,8 @@
 
 On a machine that others use, too, the clock tells more of them than of us. So beside the measured ratio stands what free cores
 would give: a worker's CPU seconds per study alone over those among others (memory and caches are shared), times the share of
-time in which the workers were busy (the driver may keep them waiting).
+time in which the workers were busy (the driver may keep them waiting). That is too kind where others slow the one worker, too,
+or where one worker alone uses more than a core (see the column): then only the clock on a free machine can tell.
 """
 
 from __future__ import annotations

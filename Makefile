@@ -42,8 +42,8 @@ containers: $(STAMP) ## the image, built and run as the platform would; needs po
 	$(ENGINE) build --tag $(IMAGE) .
 	HNDEFACE_ENGINE=$(ENGINE) HNDEFACE_IMAGE=$(IMAGE) $(BIN)/python -m pytest -m slow tests/containers
 
-bench: $(STAMP)   ## time and memory of a run against the floor of reading and writing the same file
-	$(BIN)/python scripts/bench
+bench: $(STAMP)   ## what a run, each method, more slices and a batch take; BENCH=--growth for one of them
+	$(BIN)/python scripts/bench $(or $(BENCH),--all)
 
 soak: $(STAMP)    ## batches with workers and drivers killed, disks full and files broken, against one in peace; SOAK=--studies=20 for less
 	$(BIN)/python scripts/soak $(SOAK)

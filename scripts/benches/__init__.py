@@ -1,0 +1,1 @@
+"""What `scripts/bench` measures, one part per file: the floor, methods beside published ones, growth, and batches."""

@@ -37,6 +37,8 @@ SIGMA_MM = 7.0
 SIGMA_NO_NOSE_MM = 10.0
 #: Without a throat in view, what looks like a chin may be any bone that the scan's end cuts: more than any run accepts.
 SIGMA_NO_THROAT_MM, THROAT_MM = 15.0, 15.0
+#: Sizes of faces that a profile is believed, against the canonical adult.
+SIZES = (0.7, 1.35)
 #: Chins are lowered by 30 and raised by 55 degrees at most, usually raised by 15 in a planning mask; radians.
 PITCH, USUAL_PITCH = (-0.52, 0.96), 0.26
 
@@ -154,25 +156,34 @@ def locate(evidence: Evidence) -> Landmarks:
     frame, sigma = _frame(profile, chin)
     if profile.z[chin] - profile.z[-1] < THROAT_MM:
         sigma = SIGMA_NO_THROAT_MM
-    if not 0.7 <= frame.scale <= 1.35:
+    if not SIZES[0] <= frame.scale <= SIZES[1]:
         return nothing()
     names = CANONICAL_FACE_MM
     return Landmarks({name: Landmark(frame.canonical(name), sigma, SOURCE.name) for name in names})
 
 
 def _frame(profile: Profile, chin: int) -> tuple[HeadFrame, float]:
-    """Head frame with its midline at the profile's and pitch and size from two points of it."""
-    base = np.array([profile.skin[chin], profile.z[chin]])
+    """Head frame with its midline at the profile's and pitch and size from two points of it.
+
+    A nose so near the chin that its face would be no one's is a lip under the cut end of the scan.
+    """
     nose = find_nose(profile, chin)
     if nose is not None:
-        name, other, sigma = "nose_tip", nose, SIGMA_MM
-    else:
-        rows = np.flatnonzero((profile.z > profile.z[chin] + 25.0) & np.isfinite(profile.skin))
-        name, other, sigma = "lip_upper", int(rows[profile.skin[rows].argmin()] if rows.size else 0), SIGMA_NO_NOSE_MM
+        frame, sigma = _laid(profile, chin, "nose_tip", nose)
+        if frame.scale >= SIZES[0]:
+            return frame, sigma
+    rows = np.flatnonzero((profile.z > profile.z[chin] + 25.0) & np.isfinite(profile.skin))
+    return _laid(profile, chin, "lip_upper", int(rows[profile.skin[rows].argmin()] if rows.size else 0))
+
+
+def _laid(profile: Profile, chin: int, name: str, other: int) -> tuple[HeadFrame, float]:
+    """The canonical face laid on the chin and on a second landmark of the profile; only a nose tells its size."""
+    sigma = SIGMA_MM if name == "nose_tip" else SIGMA_NO_NOSE_MM
+    base = np.array([profile.skin[chin], profile.z[chin]])
     found = np.array([profile.skin[other], profile.z[other]]) - base
     model = np.array(CANONICAL_FACE_MM[name])[1:] - np.array(CANONICAL_FACE_MM["chin"])[1:]
     turn = float(np.arctan2(found[0], found[1]) - np.arctan2(model[0], model[1]))
-    scale = float(np.linalg.norm(found) / np.linalg.norm(model)) if nose is not None else 1.0
+    scale = float(np.linalg.norm(found) / np.linalg.norm(model)) if name == "nose_tip" else 1.0
     if not PITCH[0] <= turn <= PITCH[1]:
         turn, sigma = USUAL_PITCH, SIGMA_NO_NOSE_MM
     up = np.array([0.0, np.sin(turn), np.cos(turn)])

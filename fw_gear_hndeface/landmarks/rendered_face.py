@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fw_gear_hndeface.landmarks.contract import Evidence, Source, nothing
-from fw_gear_hndeface.landmarks.detector import detect, shape
+from fw_gear_hndeface.landmarks.detector import Detection, detect, shape
 from fw_gear_hndeface.model import Float, Landmark, Landmarks
 from fw_gear_hndeface.ops.frame import fit_frame
-from fw_gear_hndeface.ops.render import Pose, Surface, render
+from fw_gear_hndeface.ops.render import Picture, Pose, Surface, render
 
 #: Viewing angles tried first, the likeliest first: planning scans lie with the chin raised as often as level.
 FIRST_POSES = tuple(Pose(pitch) for pitch in (0, 15, 30, -15, -30, 45))
@@ -22,6 +22,11 @@ SURE_SCORE = 0.6
 #: Width of the detector's box on a face, mm: from an infant's to a large adult's.
 BOX_MM = (70.0, 240.0)
 PIXEL_MM = 1.5
+#: Boxes that the 68 points are started from: the detector's, so many times as large, its middle moved down by so much of its
+#: height. Detectors frame a raised chin or a long face too tightly, and the points then squeeze it: the chin lands on the lip.
+STARTS = ((1.0, 0.0), (1.2, 0.0), (1.2, 0.15), (1.4, 0.0))
+#: Another box's points are taken where they fit a face so much better: quality, of which 1 mm of residual is 0.06.
+LEAST_GAIN = 0.1
 #: From the middle of the lid contour to the centre of the globe, backwards, mm (adult, measured on heads
 #: of known globe centres).
 LID_TO_GLOBE_MM = 15.5
@@ -75,11 +80,21 @@ def look(skin: Surface, pose: Pose) -> Sighting | None:
     picture = render(skin, pose, pixel_mm=PIXEL_MM)
     for face in detect(picture.grey):
         if BOX_MM[0] <= face.width * PIXEL_MM <= BOX_MM[1]:
-            pixels = shape(picture.grey, face.box)
-            sighting = Sighting(face.score, pose, picture.to_patient(pixels[:, 0], pixels[:, 1]))
-            if _plausible(sighting):
-                return sighting
+            first, *others = _sightings(picture, face, pose)
+            if _plausible(first):
+                best = max([first, *filter(_plausible, others)], key=_quality)
+                return best if _quality(best) > _quality(first) + LEAST_GAIN else first
     return None
+
+
+def _sightings(picture: Picture, face: Detection, pose: Pose) -> Iterator[Sighting]:
+    """The 68 points of a detected face, from each of the boxes that they are started from."""
+    left, top, right, bottom = face.box
+    for grow, down in STARTS:
+        half, across, deep = 0.5 * grow * (right - left), 0.5 * (left + right), 0.5 * (top + bottom) + down * (bottom - top)
+        box = round(across - half), round(deep - half), round(across + half), round(deep + half)
+        pixels = shape(picture.grey, face.box if grow == 1.0 else box)
+        yield Sighting(face.score, pose, picture.to_patient(pixels[:, 0], pixels[:, 1]))
 
 
 def sight(skin: Surface) -> Sighting | None:

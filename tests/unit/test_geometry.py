@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fw_gear_hndeface.landmarks import geometry
 from fw_gear_hndeface.landmarks.contract import Evidence
 from fw_gear_hndeface.landmarks.geometry import SOURCE, Profile, find_chin, find_nose, read_profile
 from fw_gear_hndeface.model import Landmarks, Volume
@@ -65,6 +66,20 @@ def test_the_nose_stands_before_the_lip() -> None:
 @pytest.mark.parametrize("flat", [profile(nose_mm=3.0), profile(top_mm=38.0)], ids=["no relief", "cut below"])
 def test_without_a_nose_in_view_there_is_none(flat: Profile) -> None:
     assert find_nose(flat, row_of(flat, 0.0)) is None
+
+
+def test_a_lip_under_the_cut_end_is_no_nose_that_makes_the_face_too_small_for_anybody() -> None:
+    """A chin that recedes far under full lips: they stand out 45 mm above it, and a nose there would be half an infant's."""
+    p = profile(nose_mm=0.0, top_mm=62.0)
+    lips = 12.0 * np.clip(1 - np.abs(p.z - 46.0) / 10.0, 0, 1)
+    lipped = replace(p, skin=p.skin - lips)
+    chin = row_of(p, 0.0)
+    assert find_nose(lipped, chin) is not None
+    assert geometry._laid(lipped, chin, "nose_tip", row_of(p, 46.0))[0].scale < geometry.SIZES[0]
+    frame, sigma = geometry._frame(lipped, chin)
+    assert frame.scale == 1.0
+    assert sigma == geometry.SIGMA_NO_NOSE_MM
+    assert np.linalg.norm(frame.canonical("chin") - [p.middle, p.skin[chin], p.z[chin]]) < 1e-6
 
 
 def test_an_empty_window_has_no_profile() -> None:

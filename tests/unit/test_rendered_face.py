@@ -126,3 +126,27 @@ def test_detections_come_best_first_with_their_boxes() -> None:
     found = detect(grey, lowest=-1.0)
     assert [face.score for face in found] == sorted((face.score for face in found), reverse=True)
     assert found[0].width == found[0].box[2] - found[0].box[0] > 40
+
+
+def test_of_several_boxes_the_points_most_like_a_face_are_taken_and_none_makes_a_face_of_what_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A detector that frames the face too tightly squeezes it: the box that holds more gives its shape."""
+    picture = render(window().skin, Pose(0.0), pixel_mm=rendered_face.PIXEL_MM)
+    face = detect(picture.grey)[0]
+    left, top, right, bottom = face.box
+    tight = Detection(face.score, (left + 12, top + 6, right - 12, bottom - 18))
+    monkeypatch.setattr(rendered_face, "detect", lambda grey: [tight])
+    alone = rendered_face.STARTS[:1]
+    many = look(window().skin, Pose(0.0))
+    monkeypatch.setattr(rendered_face, "STARTS", alone)
+    one = look(window().skin, Pose(0.0))
+    assert one is not None
+    assert many is not None
+    assert rendered_face._quality(many) > rendered_face._quality(one)
+    monkeypatch.setattr(rendered_face, "STARTS", ((0.0, 0.0), *alone))
+    monkeypatch.setattr(rendered_face, "_plausible", lambda sighting: sighting is not first)
+    sightings = list(rendered_face._sightings(picture, tight, Pose(0.0)))
+    first = sightings[0]
+    monkeypatch.setattr(rendered_face, "_sightings", lambda *_: iter(sightings))
+    assert look(window().skin, Pose(0.0)) is None, "what the detector framed shows no face"

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from fw_gear_hndeface.model import Float, Grid, Mask, Proposal, Volume
 from fw_gear_hndeface.ops.boxes import Box, points_box
-from fw_gear_hndeface.ops.frame import HeadFrame
+from fw_gear_hndeface.ops.frame import REGION_MM, HeadFrame
 from fw_gear_hndeface.ops.relief import Map, Rays
 
 #: Air in front of both surfaces is made anew over this depth: the old skin's blur reaches that far.
@@ -158,10 +158,17 @@ def _fill(
         x, y, z = place.at(k, j, i)
         fill = (tissue, skin, np.maximum(air, -1024.0))
         value = _values(here, y, surfacing.rays.lookup_all(maps, x, z), reach.thickness, fill)
-        new = np.isfinite(value) & (np.abs(np.nan_to_num(value) - here) > 0.5)
+        new = _in_region((x, y, z), surfacing.rays.frame.scale) & np.isfinite(value)
+        new[new] = np.abs(value[new] - here[new]) > 0.5
         change[k, j[new], i[new]] = True
         values.append(value[new])
     return np.concatenate(values)
+
+
+def _in_region(place: tuple[Float, Float, Float], scale: float) -> NDArray[np.bool_]:
+    """Places in the face region: before it nothing hangs in front of a face, and off the map its rim's value is no zone."""
+    sides = zip(place, *REGION_MM, strict=True)
+    return np.all([(at > low * scale) & (at < high * scale) for at, low, high in sides], axis=0)
 
 
 @dataclass(frozen=True, eq=False)

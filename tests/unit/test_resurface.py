@@ -161,6 +161,19 @@ def test_equipment_in_front_is_air_afterwards_even_where_no_patient_is_seen() ->
     assert made.change.count > 0
 
 
+def test_nothing_changes_beyond_the_face_region_however_noisy_the_air_before_it() -> None:
+    small = HeadFrame(FRAME.origin, np.eye(3), 0.2)  # the region ends 26 mm before this face, the scan 39 mm
+    r = make_rays(small, np.array([-30.0, -40.0, -30.0]), np.array([30.0, 40.0, 30.0]))
+    _, y, _ = places(block().grid)
+    noisy = np.where(y < -20.0, -700, block().array).astype(np.int16)
+    flat, every = np.zeros(r.shape), np.ones(r.shape, dtype=np.bool_)
+    made = resurface(Volume(block().grid, noisy), Surfacing(r, flat, flat - 6.0, every, every), TEXTURE, seed=3, method="test")
+    x, y, z = (at[made.change.array] for at in places(block().grid))
+    assert y.min() == pytest.approx(-26.0, abs=STEP_MM), "up to there the haze before a face is cleared"
+    assert y.min() > -26.0
+    assert max(np.abs(x).max(), z.max()) < 21.0
+
+
 def test_a_hollow_that_the_new_surface_would_open_is_closed_and_a_deeper_one_is_left() -> None:
     x, y, z = places(block().grid)
     hollow = np.hypot(x - 8, z - 8) < 5.0

@@ -31,6 +31,8 @@ GIVEN = ("rtstruct", "segmentation", "totalsegmentator")
 SURE_MM = 4.4
 #: Sigma of a face that only one unsure witness places, mm: more than any run accepts by default.
 UNSURE_MM = 15.0
+#: An unsure detection whose left and right are turned so far from the profile's is a chance find beside the face.
+MOST_TURNED_DEG = 25.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +77,14 @@ def agree(answers: Mapping[str, Landmarks], head: HeadScan) -> Face | None:
     combined = _with_view(_completed(rendered.updated(drawn), frame), head)
     if findings:
         return Face(_doubted(combined) if rendered else combined, frame, findings)
-    apart = None if witness is None else _apart(frame, witness)
-    if apart is None or apart <= SAME_FACE_MM or _least_sigma(rendered) <= SURE_MM:
+    if witness is None or _least_sigma(rendered) <= SURE_MM or _apart(frame, witness) <= SAME_FACE_MM:
         return Face(combined, frame, ())
-    return Face(_doubted(combined), frame, (_disagreement(apart),))
+    apart = _apart(frame, witness)
+    askew = _turned_deg(frame, witness) > MOST_TURNED_DEG
+    straight = _cut_face(_backed(profile, drawn), witness, head, ()) if askew else None
+    if straight is not None:
+        return replace(straight, findings=(_disagreement(apart, "jaw profile"),))
+    return Face(_doubted(combined), frame, (_disagreement(apart, "detected face"),))
 
 
 def _surest(answers: Mapping[str, Landmarks], names: tuple[str, ...]) -> Landmarks:
@@ -180,8 +186,13 @@ def _apart(one: HeadFrame, other: HeadFrame) -> float:
     return float(np.median([np.linalg.norm(one.canonical(n) - other.canonical(n)) for n in names]))
 
 
-def _disagreement(distance: float) -> Finding:
-    text = f"The detected face and the jaw profile lie {distance:.0f} mm apart; the detected face was taken. Look at the zone."
+def _turned_deg(one: HeadFrame, other: HeadFrame) -> float:
+    """Angle between the left-right axes of two frames."""
+    return float(np.degrees(np.arccos(np.clip(one.axes[0] @ other.axes[0], -1.0, 1.0))))
+
+
+def _disagreement(distance: float, taken: str) -> Finding:
+    text = f"The detected face and the jaw profile lie {distance:.0f} mm apart; the {taken} was taken. Look at the zone."
     return Finding(Level.WARNING, "landmarks_disagree", text, "landmarks")
 
 

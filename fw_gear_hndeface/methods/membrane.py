@@ -16,7 +16,7 @@ from scipy.spatial import ConvexHull
 from skimage.draw import polygon2mask
 
 from fw_gear_hndeface.methods.contract import Method, Scene
-from fw_gear_hndeface.model import Float, Mask, Proposal, Volume
+from fw_gear_hndeface.model import Float, Grid, Mask, Proposal, Volume
 from fw_gear_hndeface.ops.front import positions
 from fw_gear_hndeface.ops.morphology import large_parts
 from fw_gear_hndeface.ops.plain_face import plain_face
@@ -29,6 +29,8 @@ from fw_gear_hndeface.ops.skin import SKIN_HU
 LOW_MM, HIGH_MM = np.array([-95.0, -80.0, -165.0]), np.array([95.0, 80.0, 85.0])
 #: Smaller bright parts are metal streaks and tooth fragments, no skull.
 LEAST_BONE_MM3 = 1000.0
+#: A ray that was outside the scan's slices so shortly before it met tissue came over their end, mm.
+END_MM = 2.0
 #: Where facial nodes (level IX) may lie: beside the mouth and the nose up to the masseter, from the orbits to the lower edge of
 #: the jaw, by |x| and z of the head frame at scale 1, and so deep under the skin; mm (methods.md 5).
 CHEEK_X_MM, CHEEK_Z_MM, NODES_MM = (25.0, 62.0), (-105.0, -18.0), (5.0, 20.0)
@@ -91,7 +93,7 @@ def read_face(scene: Scene, shape: Shape) -> Face:
     body = ndimage.binary_dilation(resample_mask(scene.body, rays.grid).array, iterations=2)
     head = Volume(rays.grid, np.where(body, raw.array, AIR_HU).astype(np.float32))
     skin = first_crossing(rays, head, SKIN_HU)
-    seen = np.isfinite(skin) & (skin < _deepest_face(rays, scale))
+    seen = np.isfinite(skin) & (skin < _deepest_face(rays, scale)) & ~_over_the_end(rays, skin, scene.scan.grid)
     bone = Mask(rays.grid, large_parts(head.array > shape.bone_hu, LEAST_BONE_MM3), "bone")
     fronts = [
         first_inside(rays, bone) - shape.bone_margin_mm * scale,
@@ -105,6 +107,14 @@ def _deepest_face(rays: Rays, scale: float) -> Map:
     """How deep skin can lie and still be face: behind that, a ray passed over the cut end of the scan into neck or spine."""
     x = np.abs(positions(rays)[0])
     return np.broadcast_to(scale * 45.0 + 0.5 * np.maximum(x - 35.0 * scale, 0.0), rays.shape)
+
+
+def _over_the_end(rays: Rays, skin: Map, grid: Grid) -> NDArray[np.bool_]:
+    """Rays that enter through the first or last slice of the scan: what they meet is a cut, not skin."""
+    x, z = positions(rays)
+    before = np.stack(np.broadcast_arrays(x, np.nan_to_num(skin) - END_MM, z), axis=-1)
+    k = grid.to_index(rays.frame.to_patient(before))[..., 0]
+    return np.asarray((k < 0.0) | (k > grid.shape[0] - 1.0))  # beyond the last centre there is nothing to interpolate
 
 
 def _fade(face: Face, hull: NDArray[np.bool_], shape: Shape, scale: float) -> Map:
@@ -185,7 +195,7 @@ def forward_mm(plain: Map, face: Face, fade: Map, shape: Shape, scale: float) ->
 
 
 def _node_share(face: Face, scale: float) -> Callable[[Map], float]:
-    """A function of a cut (mm along the rays): the share of the place of facial nodes that it and the new skin under it take."""
+    """A function of a cut (mm along the rays): the share of the place of facial nodes that it and the skin under it take."""
     x, z = (at / scale for at in positions(face.rays))
     cheek = face.seen & (np.abs(x) > CHEEK_X_MM[0]) & (np.abs(x) < CHEEK_X_MM[1]) & (z > CHEEK_Z_MM[0]) & (z < CHEEK_Z_MM[1])
     slant = np.hypot(1.0, np.hypot(*np.gradient(ndimage.gaussian_filter(face.skin, 2.0 * scale), face.rays.pixel_mm)))

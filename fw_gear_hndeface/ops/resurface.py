@@ -168,7 +168,7 @@ def _fill(
 def _in_region(place: tuple[Float, Float, Float], scale: float) -> NDArray[np.bool_]:
     """Places in the face region: before it nothing hangs in front of a face, and off the map its rim's value is no zone."""
     sides = zip(place, *REGION_MM, strict=True)
-    return np.all([(at > low * scale) & (at < high * scale) for at, low, high in sides], axis=0)
+    return np.asarray(np.logical_and.reduce([(at > low * scale) & (at < high * scale) for at, low, high in sides]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,7 +282,8 @@ def _values(
     outer = (y < skin_ends) & (behind < np.where(remade, skin, FAT_HU))
     behind = np.where(outer, skin, behind)
     share = np.where(seen, np.clip((y - new) / thickness + 0.5, 0.0, 1.0), 0.0)
-    front = ((y > np.minimum(new, old) - CLEAR_MM) & seen) | ((hu > NOT_AIR_HU) & (y < np.maximum(new, old) + CAP_MM))
+    hangs = (hu > NOT_AIR_HU) & (y < np.where(seen, np.maximum(new, old) + CAP_MM, new))
+    front = ((y > np.minimum(new, old) - CLEAR_MM) & seen) | hangs
     cavity = (hu <= CAVITY_HU) & (y < new + _cap(thickness))
     planned = zone & np.where(share <= 0.0, front, (share < 1.0) | remade | outer | cavity)
     value = air * (1.0 - share) + behind * share

@@ -152,6 +152,21 @@ def test_witnesses_that_disagree_are_told_and_doubted_unless_the_first_is_sure(
         assert "80 mm" in face.findings[0].message
 
 
+@pytest.mark.parametrize(
+    ("yaw_deg", "sigma_mm", "taken"), [(40.0, 5.0, "geometry"), (12.0, 5.0, "rendered_face"), (40.0, 3.0, "rendered_face")]
+)
+def test_an_unsure_detection_askew_beside_the_profile_is_a_chance_find(yaw_deg: float, sigma_mm: float, taken: str) -> None:
+    turn = np.radians(yaw_deg)
+    spin = np.array([[np.cos(turn), -np.sin(turn), 0.0], [np.sin(turn), np.cos(turn), 0.0], [0.0, 0.0, 1.0]])
+    askew = {n: replace(m, point=spin @ m.point + [30.0, 10.0, -40.0]) for n, m in marks("rendered_face", sigma_mm).items()}
+    face = face_of(top_mm=-8.0, rendered_face=Landmarks(askew), geometry=marks("geometry", 7.0))
+    assert face.landmarks["mouth_left"].source == taken
+    assert [finding.code for finding in face.findings] == (["landmarks_disagree"] if sigma_mm > 4 else [])
+    if taken == "geometry":
+        assert "the jaw profile was taken" in face.findings[0].message
+        assert face.sigma_mm == pytest.approx(7.0, abs=0.5)
+
+
 def test_a_face_beside_the_scan_is_not_in_view() -> None:
     face = face_of(rendered_face=marks("rendered_face", noise_mm=0.2, shift=(0.0, 0.0, 0.0)))
     assert face.is_in_view

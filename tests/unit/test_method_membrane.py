@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fw_gear_hndeface.methods.membrane import Face, Shape, forward_mm
-from fw_gear_hndeface.model import Volume
+from fw_gear_hndeface.methods import Scene
+from fw_gear_hndeface.methods.membrane import Face, Shape, forward_mm, read_face
+from fw_gear_hndeface.model import Grid, Landmarks, Mask, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.ops.plain_face import plain_face
 from fw_gear_hndeface.ops.relief import Map, Rays, make_rays
@@ -28,7 +29,7 @@ def place(rays: Rays) -> tuple[np.ndarray, np.ndarray]:
 def cheeks(mm: float) -> Map:
     """Two bumps of skin in front of the plain face beside the mouth, so many mm high."""
     x, z = place(RAYS)
-    return np.asarray(mm * np.exp(-(((np.abs(x) - 44.0) / 10.0) ** 2 + ((z + 62.0) / 14.0) ** 2) ** 2))
+    return np.asarray(mm * np.exp(-((((np.abs(x) - 44.0) / 10.0) ** 2 + ((z + 62.0) / 14.0) ** 2) ** 2)))
 
 
 def face(bump_mm: float, thickness: float = FINE_MM) -> Face:
@@ -80,3 +81,26 @@ def test_on_coarse_voxels_the_new_skin_reaches_deeper_and_asks_for_more() -> Non
 @pytest.mark.parametrize("bump_mm", [40.0, 90.0])
 def test_it_never_comes_farther_forward_than_allowed(bump_mm: float) -> None:
     assert forward(face(bump_mm), Shape()) <= Shape().most_forward_mm + 1.0
+
+
+def test_what_rays_meet_over_the_cut_end_of_a_scan_is_no_skin() -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = np.fliplr(np.diag([3.1, 2.9, 2.5]))
+    affine[:3, 3] = (-100.0, -60.0, -140.0)
+    grid = Grid((57, 50, 65), affine, "")
+    y, top = grid.to_patient(np.stack(np.indices(grid.shape), axis=-1))[..., 1], -140.0 + 56 * 2.5
+    block = Volume(grid, np.where(y > 0.0, 40, -1000).astype(np.int16))
+    down = np.radians(20.0)
+    axes = np.array([[1.0, 0.0, 0.0], [0.0, np.cos(down), -np.sin(down)], [0.0, np.sin(down), np.cos(down)]])
+    frame = HeadFrame(np.array([0.0, 15.0, -30.0]), axes, 1.0)
+    nothing = Mask.empty(grid, "nothing")
+    found = read_face(Scene(block, Mask(grid, y > 0.0, "body"), nothing, Landmarks({}), frame, 1), Shape())
+
+    x, z = place(found.rays)
+    depth = (0.0 - frame.origin[1] - z * axes[2, 1]) / axes[1, 1]  # frame y at which each ray comes to the front of the block
+    height = frame.origin[2] + depth * axes[1, 2] + z * axes[2, 2]
+    inside = np.abs(x) < 80.0
+    assert found.seen[inside & (height < top - 6.0) & (height > -120.0)].all()
+    over = inside & (height > top + 6.0) & (height < top + 12.0)  # these meet the cut 16-33 mm behind the front
+    assert over.sum() > 200
+    assert not found.seen[over].any()

@@ -131,7 +131,9 @@ def test_under_a_cut_muscle_stays_muscle() -> None:
     _, y, _ = places(block().grid)
     layered = np.where((y > 6.0 + STEP_MM) & (y < 20.0), 48, block().array).astype(np.int16)
     made = resurface(Volume(block().grid, layered), facing(6.0), TEXTURE, seed=3, method="test")
-    assert not np.any(made.change.array & (layered == 48)), "a threshold up to 0 HU does not pass muscle: no skin is needed there"
+    assert not np.any(made.change.array & (layered == 48)), (
+        "a threshold up to 0 HU does not pass muscle: no skin is needed there"
+    )
 
 
 def test_a_slanted_surface_has_as_thick_a_skin() -> None:
@@ -159,6 +161,16 @@ def test_equipment_in_front_is_air_afterwards_even_where_no_patient_is_seen() ->
     _, y, _ = places(block().grid)
     assert after[core() & (y > -6.0) & (y < -1.0)].max() < -950, "where no skin is seen, nothing is built"
     assert made.change.count > 0
+
+
+def test_where_no_skin_is_seen_what_lies_behind_the_new_surface_stays_however_deep_the_old_one_is_taken_to_be() -> None:
+    r = rays()
+    unseen = np.zeros(r.shape, dtype=np.bool_)
+    deep = Surfacing(r, np.full(r.shape, 20.0), np.full(r.shape, -6.0), facing(0.0).zone, unseen)
+    made = resurface(block(), deep, TEXTURE, seed=3, method="test")
+    _, y, _ = places(block().grid)
+    assert made.change.count > 0
+    assert y[made.change.array].max() < -6.0
 
 
 def test_nothing_changes_beyond_the_face_region_however_noisy_the_air_before_it() -> None:

@@ -12,7 +12,7 @@ from tests.guides import PAGES, REPOSITORY, blocks, console
 NOT_RUN = {
     "apptainer": 1,
     "the weights": 2,
-    "the cohort": 3,
+    "the cohort": 4,
     "the cohort and the models": 1,
     "a checkout and a quarter of an hour": 1,
     "a checkout and an hour": 2,

@@ -20,10 +20,20 @@ from fw_gear_hndeface.model import Float, Grid, Mask, Proposal, Volume
 from fw_gear_hndeface.ops.front import positions
 from fw_gear_hndeface.ops.morphology import large_parts
 from fw_gear_hndeface.ops.plain_face import plain_face
-from fw_gear_hndeface.ops.relief import Map, Rays, fill_nearest, first_crossing, first_inside, make_rays, smooth_inside
+from fw_gear_hndeface.ops.relief import (
+    Map,
+    Rays,
+    along_rays_mm,
+    fill_nearest,
+    first_crossing,
+    first_inside,
+    make_rays,
+    smooth_inside,
+)
 from fw_gear_hndeface.ops.resample import AIR_HU, resample, resample_mask
-from fw_gear_hndeface.ops.resurface import SKIN_LAYER_MM, Surfacing, along_rays_mm, measure_texture, resurface
+from fw_gear_hndeface.ops.resurface import SHELL_MM, SKIN_LAYER_MM, Surfacing, resurface
 from fw_gear_hndeface.ops.skin import SKIN_HU
+from fw_gear_hndeface.ops.texture import measure_texture
 
 #: The part of the head frame that is looked at, mm at scale 1: from the ears forward, from below the chin to above the brows.
 LOW_MM, HIGH_MM = np.array([-95.0, -80.0, -165.0]), np.array([95.0, 80.0, 85.0])
@@ -55,6 +65,10 @@ class Shape:
     bone_margin_mm: float = 3.0
     keep_margin_mm: float = 2.0
     blunt_mm: float = 10.0
+    level_mm: float = 20.0
+    most_level_mm: float = 10.0
+    level_fade_mm: float = 6.0
+    globe_mm: float = 15.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +92,9 @@ def propose(scene: Scene, shape: Shape | None = None) -> Proposal:
     face = read_face(scene, shape)
     core, hull = zones(face.rays, scene, shape)
     new = new_surface(face, hull, scene, shape)
-    ring = hull & ~core & face.seen
-    texture = measure_texture(face.head, face.rays, face.skin, ring if ring.any() else hull & face.seen)
-    return resurface(
-        scene.scan, Surfacing(face.rays, face.skin, new, hull, face.seen), texture, seed=scene.seed, method=METHOD.name
-    )
+    texture = measure_texture(scene.scan, face.head, face.rays, face.skin, hull & face.seen)
+    surfacing = Surfacing(face.rays, face.skin, new, hull, face.seen, floor(face, new, core, scene, shape))
+    return resurface(scene.scan, surfacing, texture, seed=scene.seed, method=METHOD.name)
 
 
 def read_face(scene: Scene, shape: Shape) -> Face:
@@ -196,8 +208,7 @@ def forward_mm(plain: Map, face: Face, fade: Map, shape: Shape, scale: float) ->
 
 def _node_share(face: Face, scale: float) -> Callable[[Map], float]:
     """A function of a cut (mm along the rays): the share of the place of facial nodes that it and the skin under it take."""
-    x, z = (at / scale for at in positions(face.rays))
-    cheek = face.seen & (np.abs(x) > CHEEK_X_MM[0]) & (np.abs(x) < CHEEK_X_MM[1]) & (z > CHEEK_Z_MM[0]) & (z < CHEEK_Z_MM[1])
+    cheek = face.seen & _node_place(face.rays, scale)
     slant = np.hypot(1.0, np.hypot(*np.gradient(ndimage.gaussian_filter(face.skin, 2.0 * scale), face.rays.pixel_mm)))
     whole = float(slant[cheek].sum()) * (NODES_MM[1] - NODES_MM[0])
 
@@ -207,6 +218,42 @@ def _node_share(face: Face, scale: float) -> Callable[[Map], float]:
         return float((deep * slant)[cheek].sum()) / whole if whole > 0.0 else 0.0
 
     return share
+
+
+def floor(face: Face, new: Map, core: NDArray[np.bool_], scene: Scene, shape: Shape) -> Map:
+    """Frame y up to which tissue behind the new skin is made anew, mm.
+
+    Over eyes, nose and mouth it is a level that the old skin's own shape is not in, so that even an attacker who tells what was
+    filled in from what was not sees little of them. Not before the globes, which lie too near, nor where facial nodes lie; and
+    it ends before bone and what is kept.
+    """
+    scale, pixel_mm = scene.frame.scale, face.rays.pixel_mm
+    deepest = ndimage.maximum_filter(face.skin, int(shape.level_mm * scale / pixel_mm) | 1)
+    level = ndimage.gaussian_filter(deepest, shape.level_mm * scale / pixel_mm / 3.0)
+    level = np.minimum(level, face.obstacle - 0.5 * face.thickness)
+    front = np.maximum(face.skin, new)
+    inside = core & face.seen & ~_before_globes(face.rays, scene, shape) & ~_node_place(face.rays, scale)
+    share = np.minimum(ndimage.distance_transform_edt(inside) * pixel_mm / (shape.level_fade_mm * scale), 1.0)
+    levelled = front + share * np.clip(level - front, 0.0, shape.most_level_mm * scale)
+    return np.maximum(face.skin + SHELL_MM, np.where(share > 0.0, levelled, -np.inf))
+
+
+def _before_globes(rays: Rays, scene: Scene, shape: Shape) -> NDArray[np.bool_]:
+    """Rays that may meet a globe, as surely as its place is known."""
+    found = np.zeros(rays.shape, dtype=np.bool_)
+    x, z = positions(rays)
+    for name in ("globe_left", "globe_right"):
+        centre = _flat(scene, (name,))[0]
+        sigma = scene.landmarks[name].sigma_mm if name in scene.landmarks else 0.0
+        found |= np.hypot(x - centre[0], z - centre[1]) < shape.globe_mm * scene.frame.scale + sigma
+    return found
+
+
+def _node_place(rays: Rays, scale: float) -> NDArray[np.bool_]:
+    """Rays through the place of facial nodes."""
+    x, z = (at / scale for at in positions(rays))
+    beside = (np.abs(x) > CHEEK_X_MM[0]) & (np.abs(x) < CHEEK_X_MM[1])
+    return np.asarray(beside & (z > CHEEK_Z_MM[0]) & (z < CHEEK_Z_MM[1]))
 
 
 def _wander(rays: Rays, scene: Scene, shape: Shape) -> Map:

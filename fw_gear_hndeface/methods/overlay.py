@@ -12,8 +12,9 @@ from fw_gear_hndeface.methods.contract import GIVEN, Method, Scene
 from fw_gear_hndeface.model import Mask, Proposal
 from fw_gear_hndeface.ops.front import Front, around, inward, random_level, read_front, whole_face
 from fw_gear_hndeface.ops.relief import Map, membrane
-from fw_gear_hndeface.ops.resurface import Surfacing, measure_texture, resurface
+from fw_gear_hndeface.ops.resurface import SHELL_MM, Surfacing, resurface
 from fw_gear_hndeface.ops.skin import SKIN_HU
+from fw_gear_hndeface.ops.texture import measure_texture
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ def propose(scene: Scene, layer: Layer | None = None) -> Proposal:
     if not zone.any():
         raise LandmarkError("overlay: no skin is seen where the face should be. Give a scan with more of the head.")
     new = raised(front, zone, layer, np.random.default_rng(scene.seed))
-    texture = measure_texture(front.head, front.rays, front.skin, zone)
-    surfacing = Surfacing(front.rays, front.skin, new, zone, front.seen)
+    texture = measure_texture(scene.scan, front.head, front.rays, front.skin, zone)
+    surfacing = Surfacing(front.rays, front.skin, new, zone, front.seen, front.skin + SHELL_MM)
     return _only_added(scene, resurface(scene.scan, surfacing, texture, seed=scene.seed, method=METHOD.name))
 
 

@@ -16,7 +16,8 @@ from fw_gear_hndeface.ops.average import Average, canonical_positions, spanned
 from fw_gear_hndeface.ops.front import Front, inward, random_level, read_front, whole_face
 from fw_gear_hndeface.ops.relief import Map, first_inside
 from fw_gear_hndeface.ops.resample import resample_mask
-from fw_gear_hndeface.ops.resurface import Surfacing, measure_texture, resurface
+from fw_gear_hndeface.ops.resurface import SHELL_MM, Surfacing, resurface
+from fw_gear_hndeface.ops.texture import measure_texture
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def propose(scene: Scene, face: Face | None = None) -> Proposal:
         raise LandmarkError("reface: no skin is seen where the face should be. Give a scan with more of the head.")
     new = new_face(front, zone, scene, face)
     kept = first_inside(front.rays, resample_mask(scene.keep, front.rays.grid)) - face.keep_mm
-    texture = measure_texture(front.head, front.rays, front.skin, zone & front.seen)
-    surfacing = Surfacing(front.rays, front.skin, np.minimum(new, kept), zone, front.seen)
+    texture = measure_texture(scene.scan, front.head, front.rays, front.skin, zone & front.seen)
+    surfacing = Surfacing(front.rays, front.skin, np.minimum(new, kept), zone, front.seen, front.skin + SHELL_MM)
     return resurface(scene.scan, surfacing, texture, seed=scene.seed, method=METHOD.name)
 
 

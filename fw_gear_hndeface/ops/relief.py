@@ -68,6 +68,11 @@ def make_rays(frame: HeadFrame, low: Float, high: Float, pixel_mm: float = 1.0) 
     return Rays(frame, frame.grid(low, high, pixel_mm), np.asarray(low, dtype=np.float64), pixel_mm)
 
 
+def along_rays_mm(grid: Grid, frame: HeadFrame) -> float:
+    """How thick a grid's voxels are along the rays from the front, mm."""
+    return float(np.linalg.norm(frame.axes[1] @ grid.affine[:3, :3]))
+
+
 def first_crossing(rays: Rays, volume: Volume, threshold: float) -> Map:
     """Frame y (mm) where each ray first rises above a threshold, sub-voxel; NaN where it never does."""
     rays.grid.require_match(volume.grid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,12 @@ from scipy import ndimage
 from fw_gear_hndeface.model import Float, Grid, Mask, Proposal, Volume
 from fw_gear_hndeface.ops.boxes import Box, points_box
 from fw_gear_hndeface.ops.frame import REGION_MM, HeadFrame
-from fw_gear_hndeface.ops.relief import Map, Rays
+from fw_gear_hndeface.ops.relief import Map, Rays, along_rays_mm
+from fw_gear_hndeface.ops.texture import Texture, grain_slices
 
 #: Air in front of both surfaces is made anew over this depth: the old skin's blur reaches that far.
 CLEAR_MM = 8.0
-#: Old skin is made anew to this depth under both surfaces, so that no ghost edge of it is left.
+#: Old skin is made anew to this depth at least, so that no ghost edge of it is left.
 SHELL_MM = 2.5
 #: The new surface is a skin of at least this thickness and value: denser than fat, as skin is, so that every threshold up to
 #: there meets the new surface and not the border of fat and muscle under it, which follows the old face.
@@ -28,6 +29,8 @@ FAT_HU = 20.0
 MOST_SKIN_SD = 12.0
 #: A surface seen at a slant is crossed over a longer way, up to this many times.
 MOST_SLANT = 3.0
+#: Denser than this is bone or metal, and stays.
+BONE_HU = 250.0
 #: Air that the new surface would open (nostrils, nasal cavity, mouth) is closed by this much tissue.
 CAP_MM = 5.0
 #: Anything denser than this in front of the new surface is not air: mask shell, strap, bolus.
@@ -47,6 +50,7 @@ class Surfacing:
     zone : where the new surface holds
     seen : rays that meet the patient; on the others nothing is added, but what hangs in front of the face (the sliver of a
         nose in the last slice, a mask shell) is cleared
+    floor : up to here tissue behind the new surface is made anew: `SHELL_MM` under the old skin at least
     """
 
     rays: Rays
@@ -54,45 +58,13 @@ class Surfacing:
     new: Map
     zone: NDArray[np.bool_]
     seen: NDArray[np.bool_]
+    floor: Map
 
     @property
     def skin_mm(self) -> Map:
         """How long rays run through the new skin, mm."""
         down, across = np.gradient(self.new, self.rays.pixel_mm)
         return np.asarray(SKIN_LAYER_MM * np.minimum(np.sqrt(1.0 + down**2 + across**2), MOST_SLANT))
-
-
-@dataclass(frozen=True)
-class Texture:
-    """Mean and standard deviation of tissue and of air, HU."""
-
-    tissue_hu: float
-    tissue_sd: float
-    air_hu: float
-    air_sd: float
-
-
-def along_rays_mm(grid: Grid, frame: HeadFrame) -> float:
-    """How thick a grid's voxels are along the rays from the front, mm."""
-    return float(np.linalg.norm(frame.axes[1] @ grid.affine[:3, :3]))
-
-
-def measure_texture(head: Volume, rays: Rays, old: Map, ring: NDArray[np.bool_]) -> Texture:
-    """Tissue 3-9 mm under the skin and air 10-30 mm in front of it, on the rays of a ring; robust means and deviations."""
-    y = rays.depth(np.arange(rays.grid.shape[1], dtype=np.float64))[None, :, None]
-    under = y - old[:, None, :]
-    tissue = head.array[(under > 3.0) & (under < 9.0) & ring[:, None, :]]
-    air = head.array[(under < -10.0) & (under > -30.0) & ring[:, None, :]]
-    tissue_hu, tissue_sd = _robust(tissue[(tissue > -200) & (tissue < 200)], 0.0, 20.0)
-    air_hu, air_sd = _robust(air[air < -850], -1000.0, 0.0)
-    return Texture(tissue_hu, min(tissue_sd, 45.0), float(np.clip(air_hu, -1024, -950)), min(air_sd, 30.0))
-
-
-def _robust(values: NDArray[np.float32], mean: float, sd: float) -> tuple[float, float]:
-    if values.size < 50:
-        return mean, sd
-    middle = float(np.median(values))
-    return middle, float(1.4826 * np.median(np.abs(values - middle)))
 
 
 def resurface(scan: Volume, surfacing: Surfacing, texture: Texture, *, seed: int, method: str) -> Proposal:
@@ -124,7 +96,7 @@ def _box(grid: Grid, surfacing: Surfacing) -> Box | None:
     rows, columns = np.nonzero(zone)
     if rows.size == 0:
         return None
-    deepest = float(np.maximum(surfacing.old, surfacing.new)[zone].max()) + SHELL_MM + CAP_MM
+    deepest = float(np.maximum.reduce([surfacing.old, surfacing.new, surfacing.floor])[zone].max()) + CAP_MM + SKIN_LAYER_MM
     low = rays.low + rays.pixel_mm * np.array([columns.min() - 1, 0, rows.min() - 1])
     high = rays.low + rays.pixel_mm * np.array([columns.max() + 1, 0, rows.max() + 1])
     high[1] = deepest
@@ -136,33 +108,39 @@ def _fill(
     near: Volume, surfacing: Surfacing, texture: Texture, rng: np.random.Generator, change: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """New HU in C order; sets `change` where they go. Slice by slice, and only where a value may be planned."""
+    scale = surfacing.rays.frame.scale
     reach, place = _Reach.of(near.grid, surfacing), _Place.of(near.grid, surfacing.rays.frame)
     values = [np.zeros(0, dtype=np.float32)]
-    noise = _tissue_noise(near.grid.shape, rng)
     maps = (
         surfacing.zone.astype(np.float64),
         surfacing.seen.astype(np.float64),
         surfacing.new,
         surfacing.old,
+        surfacing.floor,
         surfacing.skin_mm,
     )
-    for k, fine in enumerate(noise):
+    for k, fine in enumerate(grain_slices(near.grid.shape, texture.grain, rng)):
         hu = near.array[k]
         at = np.flatnonzero(reach.candidates(place, k, hu))
         here = hu.ravel()[at].astype(np.float32)
-        grain = fine.ravel()[at]
-        tissue = texture.tissue_hu + texture.tissue_sd * grain
-        skin = max(SKIN_LAYER_HU, texture.tissue_hu) + min(texture.tissue_sd, MOST_SKIN_SD) * grain
-        air = texture.air_hu + texture.air_sd * rng.standard_normal(at.size, dtype=np.float32)
         j, i = np.divmod(at, hu.shape[1])
         x, y, z = place.at(k, j, i)
-        fill = (tissue, skin, np.maximum(air, -1024.0))
+        fill = _materials(texture, texture.tissue_hu(x, y, z), fine.ravel()[at], rng)
         value = _values(here, y, surfacing.rays.lookup_all(maps, x, z), reach.thickness, fill)
-        new = _in_region((x, y, z), surfacing.rays.frame.scale) & np.isfinite(value)
+        new = _in_region((x, y, z), scale) & np.isfinite(value)
         new[new] = np.abs(value[new] - here[new]) > 0.5
         change[k, j[new], i[new]] = True
         values.append(value[new])
     return np.concatenate(values)
+
+
+def _materials(
+    texture: Texture, tissue: NDArray[np.float32], grain: NDArray[np.float32], rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Tissue, skin and air for voxels where the mean of the tissue nearby and the noise are given, HU."""
+    air = texture.air_hu + texture.air_sd * rng.standard_normal(grain.size, dtype=np.float32)
+    calmer = np.float32(min(1.0, MOST_SKIN_SD / max(texture.grain.sd, 1e-6)))
+    return tissue + grain, np.maximum(SKIN_LAYER_HU, tissue) + calmer * grain, np.maximum(air, -1024.0)
 
 
 def _in_region(place: tuple[Float, Float, Float], scale: float) -> NDArray[np.bool_]:
@@ -210,7 +188,7 @@ class _Reach:
         thickness = along_rays_mm(grid, rays.frame)
         slack = step[:, 1:].sum(axis=1) * BLOCK / 2.0
         size = 2 * int(np.ceil(slack[[0, 2]].max() / rays.pixel_mm)) + 3
-        under = [np.maximum(new, old) + _cap(thickness), old + SHELL_MM + 0.5 * thickness]
+        under = [np.maximum(new, old) + _cap(thickness), surfacing.floor + 0.5 * thickness]
         deepest = np.maximum.reduce([*under, new + SKIN_LAYER_MM + 0.5 * thickness])
         front = np.where(zone, np.minimum(new, old) - CLEAR_MM, np.inf)
         return cls(
@@ -234,23 +212,6 @@ class _Reach:
         return np.asarray(core | (wide & (hu > NOT_AIR_HU)))
 
 
-def _tissue_noise(shape: tuple[int, int, int], rng: np.random.Generator) -> Iterator[NDArray[np.float32]]:
-    """Slices of unit noise; reconstruction kernels correlate neighbouring voxels, so it is smoothed by 0.7 voxels each way."""
-
-    def plane() -> NDArray[np.float32]:
-        white = rng.standard_normal((shape[1] + 2, shape[2] + 2), dtype=np.float32)
-        rows = white[1:-1] + side * (white[:-2] + white[2:])
-        return np.asarray(rows[:, 1:-1] + side * (rows[:, :-2] + rows[:, 2:]))
-
-    side = np.float32(np.exp(-0.5 / 0.7**2))
-    deviation = np.float32((1.0 + 2.0 * float(side) ** 2) ** 1.5)
-    below, here = plane(), plane()
-    for _ in range(shape[0]):
-        above = plane()
-        yield np.asarray((here + side * (below + above)) / deviation, dtype=np.float32)
-        below, here = here, above
-
-
 def _cap(thickness: float) -> float:
     """How thick closing tissue must be: a cap of one coarse voxel is a hole once the scan is smoothed."""
     return max(CAP_MM, 1.5 * thickness + 2.0)
@@ -268,14 +229,14 @@ def _values(
     Parameters
     ----------
     y : frame y of the voxels, mm
-    maps : zone, seen, new and old surface and the way through the new skin at the voxels' rays
+    maps : at the voxels' rays: zone, seen, new and old surface, what is made anew behind it and the way through the new skin
     thickness : of a voxel along the rays, mm
     fill : tissue, skin and air for each voxel, HU
     """
-    inside, met, new, old, skin_mm = maps
+    inside, met, new, old, floor, skin_mm = maps
     zone, seen = inside >= 0.5, met >= 0.5
     tissue, skin, air = fill
-    remade = y < old + SHELL_MM + 0.5 * thickness
+    remade = (y < floor + 0.5 * thickness) & (hu < BONE_HU)
     behind = np.where(remade | (hu <= CAVITY_HU), tissue, hu)
     # thicker where it costs nothing, for a skin of one coarse voxel is a net; bone and muscle under a cut stay as they are
     skin_ends = new + np.where(remade, skin_mm + 2.0 * thickness, SKIN_LAYER_MM + 0.5 * thickness)

@@ -1,4 +1,4 @@
-"""How far the plain face comes forward: one number, for little tissue lost and hardly any where facial nodes lie."""
+"""How far the plain face comes forward, and how deep behind it tissue is made anew."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fw_gear_hndeface.methods import Scene
-from fw_gear_hndeface.methods.membrane import Face, Shape, forward_mm, read_face
+from fw_gear_hndeface.methods.membrane import Face, Shape, floor, forward_mm, read_face
 from fw_gear_hndeface.model import Grid, Landmarks, Mask, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.ops.plain_face import plain_face
@@ -104,3 +104,59 @@ def test_what_rays_meet_over_the_cut_end_of_a_scan_is_no_skin() -> None:
     over = inside & (height > top + 6.0) & (height < top + 12.0)  # these meet the cut 16-33 mm behind the front
     assert over.sum() > 200
     assert not found.seen[over].any()
+
+
+def scene() -> Scene:
+    """Nothing but a head frame: landmarks are where the canonical face has them."""
+    grid = Grid((3, 4, 5), np.eye(4), "")
+    nothing = Mask.empty(grid, "nothing")
+    return Scene(Volume(grid, np.zeros(grid.shape, dtype=np.int16)), nothing, nothing, Landmarks({}), RAYS.frame, 1)
+
+
+def relief() -> Map:
+    """A nose, lips and a pit beside the nose."""
+    x, z = place(RAYS)
+    nose = 14.0 * np.exp(-((x / 9.0) ** 2) - ((z + 30.0) / 14.0) ** 2)
+    lips = 6.0 * np.exp(-((x / 22.0) ** 2) - ((z + 72.0) / 7.0) ** 2)
+    return np.asarray(nose + lips - 5.0 * np.exp(-(((np.abs(x) - 16.0) / 6.0) ** 2) - ((z + 20.0) / 8.0) ** 2))
+
+
+def own(field: Map, core: np.ndarray) -> np.ndarray:
+    return np.asarray(field[core] - field[core].mean())
+
+
+def test_behind_the_new_skin_tissue_is_made_anew_to_a_level_that_the_old_face_is_not_in() -> None:
+    x, z = place(RAYS)
+    core = (np.abs(x) < 24.0) & (z > -85.0) & (z < -5.0)
+    skin = plain_face(RAYS) - relief()
+    one = replace(face(0.0), skin=skin, obstacle=np.full(RAYS.shape, np.inf))
+    new = plain_face(RAYS) - 6.0
+    level = floor(one, new, core, scene(), Shape())
+    inner = (np.abs(x) < 14.0) & (z > -76.0) & (z < -20.0)
+    shallow = skin + 2.5
+    assert np.all(level >= shallow - 1e-9)
+    assert np.all(level <= np.maximum(np.maximum(skin, new) + Shape().most_level_mm, shallow) + 1e-9)
+    left, before = (own(field - plain_face(RAYS), inner) for field in (level, shallow))
+    assert np.std(left) < 0.4 * np.std(before), "what is left of the old relief"
+
+
+def test_before_globes_and_over_facial_nodes_only_the_old_skin_is_made_anew() -> None:
+    x, z = place(RAYS)
+    one = replace(face(0.0), skin=plain_face(RAYS) - relief(), obstacle=np.full(RAYS.shape, np.inf))
+    every = np.ones(RAYS.shape, dtype=np.bool_)
+    level = floor(one, one.skin - 5.0, every, scene(), Shape())
+    deeper = level > one.skin + 2.5 + 1e-6
+    assert deeper.sum() > 500
+    globe = RAYS.frame.to_frame(RAYS.frame.canonical("globe_left"))
+    assert not np.any(deeper & (np.hypot(np.abs(x) - globe[0], z - globe[2]) < 14.0))
+    assert not np.any(deeper & (np.abs(x) > 26.0) & (np.abs(x) < 61.0) & (z > -104.0) & (z < -19.0))
+
+
+def test_bone_and_what_is_kept_end_it() -> None:
+    x, z = place(RAYS)
+    core = (np.abs(x) < 24.0) & (z > -85.0) & (z < -5.0)
+    skin = plain_face(RAYS) - relief()
+    one = replace(face(0.0), skin=skin, obstacle=skin + 4.0)
+    level = floor(one, skin - 3.0, core, scene(), Shape())
+    assert np.all(level <= skin + 4.0)
+    assert np.any(floor(replace(one, obstacle=skin + 8.0), skin - 3.0, core, scene(), Shape()) > skin + 4.0)

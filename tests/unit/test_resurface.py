@@ -10,12 +10,16 @@ import pytest
 from fw_gear_hndeface.model import Grid, Proposal, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.ops.relief import Map, Rays, make_rays
-from fw_gear_hndeface.ops.resurface import Surfacing, Texture, measure_texture, resurface
+from fw_gear_hndeface.ops.resample import resample
+from fw_gear_hndeface.ops.resurface import Surfacing, resurface
+from fw_gear_hndeface.ops.texture import Grain, Texture, measure_texture
 
 #: Step of the scan along the rays, mm.
 STEP_MM = 1.3
 FRAME = HeadFrame(np.array([4.0, -100.0, 50.0]), np.eye(3), 1.0)
-TEXTURE = Texture(40.0, 12.0, -1000.0, 4.0)
+TEXTURE = Texture.even(40.0, Grain(12.0), air_sd=4.0)
+#: The old skin is made anew to this depth.
+SHELL_MM = 2.5
 #: The new skin: 2.5 mm and two voxels, of 70 HU.
 SKIN_MM, SKIN_HU = 2.5 + 2 * STEP_MM, 70.0
 OLD_MM = 0.0
@@ -50,14 +54,16 @@ def places(grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return points[..., 0], points[..., 1], points[..., 2]
 
 
-def facing(new: float | Map, seen: np.ndarray | None = None) -> Surfacing:
+def facing(new: float | Map, seen: np.ndarray | None = None, floor_mm: float = SHELL_MM) -> Surfacing:
     """The new surface inside a disc of 20 mm before the block's own."""
     r = rays()
     rows, columns = np.indices(r.shape)
     disc = np.hypot(rows - 30.0, columns - 30.0) < 20.0
     every = np.ones(r.shape, dtype=np.bool_)
     wanted = np.broadcast_to(np.asarray(new, float), r.shape)
-    return Surfacing(r, np.full(r.shape, OLD_MM), wanted, disc, every if seen is None else seen)
+    return Surfacing(
+        r, np.full(r.shape, OLD_MM), wanted, disc, every if seen is None else seen, np.full(r.shape, OLD_MM + floor_mm)
+    )
 
 
 def surfaced(new: float | Map, *, seen: np.ndarray | None = None, seed: int = 3) -> tuple[Proposal, np.ndarray]:
@@ -106,7 +112,7 @@ def test_thresholds_up_to_muscle_meet_the_new_skin_and_not_what_lies_under_the_f
     _, y, _ = places(block().grid)
     layered = np.where(y > 4.0, 45, block().array).astype(np.int16)
     after = layered.astype(float)
-    fat = Texture(-90.0, 12.0, -1000.0, 4.0)
+    fat = Texture.even(-90.0, Grain(12.0), air_sd=4.0)
     made = resurface(Volume(block().grid, layered), facing(-8.0), fat, seed=3, method="test")
     after[made.change.array] = made.fill_hu
     depth = np.where(after > 0.0, y, np.inf)
@@ -166,7 +172,7 @@ def test_equipment_in_front_is_air_afterwards_even_where_no_patient_is_seen() ->
 def test_where_no_skin_is_seen_what_lies_behind_the_new_surface_stays_however_deep_the_old_one_is_taken_to_be() -> None:
     r = rays()
     unseen = np.zeros(r.shape, dtype=np.bool_)
-    deep = Surfacing(r, np.full(r.shape, 20.0), np.full(r.shape, -6.0), facing(0.0).zone, unseen)
+    deep = Surfacing(r, np.full(r.shape, 20.0), np.full(r.shape, -6.0), facing(0.0).zone, unseen, np.full(r.shape, 22.5))
     made = resurface(block(), deep, TEXTURE, seed=3, method="test")
     _, y, _ = places(block().grid)
     assert made.change.count > 0
@@ -179,7 +185,13 @@ def test_nothing_changes_beyond_the_face_region_however_noisy_the_air_before_it(
     _, y, _ = places(block().grid)
     noisy = np.where(y < -20.0, -700, block().array).astype(np.int16)
     flat, every = np.zeros(r.shape), np.ones(r.shape, dtype=np.bool_)
-    made = resurface(Volume(block().grid, noisy), Surfacing(r, flat, flat - 6.0, every, every), TEXTURE, seed=3, method="test")
+    made = resurface(
+        Volume(block().grid, noisy),
+        Surfacing(r, flat, flat - 6.0, every, every, flat + SHELL_MM),
+        TEXTURE,
+        seed=3,
+        method="test",
+    )
     x, y, z = (at[made.change.array] for at in places(block().grid))
     assert y.min() == pytest.approx(-26.0, abs=STEP_MM), "up to there the haze before a face is cleared"
     assert y.min() > -26.0
@@ -206,6 +218,31 @@ def test_a_surface_that_stays_renews_the_old_skin_s_shell_only() -> None:
     assert (after > -500).sum() <= (block().array > -500).sum()
 
 
+def test_tissue_is_made_anew_to_the_floor_and_bone_in_it_stays() -> None:
+    x, y, _ = places(block().grid)
+    mixed = np.where((y > 0.0) & (y < 15.0), np.where(x < 0.0, 400, 45), block().array).astype(np.int16)
+    made = resurface(Volume(block().grid, mixed), facing(-4.0, floor_mm=10.0), TEXTURE, seed=3, method="test")
+    muscle = core() & (x > 0.0) & (y > SHELL_MM + STEP_MM) & (mixed == 45)
+    assert np.mean(made.change.array[muscle & (y < 10.0)]) > 0.95, "all but what drew its own value"
+    assert not np.any(made.change.array & muscle & (y > 10.0 + STEP_MM))
+    assert not np.any(made.change.array & (mixed == 400))
+
+
+def test_the_fill_is_as_the_tissue_nearest_to_it() -> None:
+    x, y, _ = places(block().grid)
+    sides = np.where((y > 0.0) & (x > 0.0), 45, block().array).astype(np.int16)
+    r = rays()
+    scan = Volume(block().grid, sides)
+    every = np.ones(r.shape, dtype=np.bool_)
+    texture = measure_texture(scan, resample(scan, r.grid), r, np.zeros(r.shape), every)
+    made = resurface(scan, facing(-14.0, floor_mm=6.0), texture, seed=3, method="test")
+    after = sides.astype(float)
+    after[made.change.array] = made.fill_hu
+    filled = core() & (y > -14.0 + SKIN_MM + STEP_MM) & (y < 6.0)
+    assert after[filled & (x > 9.0)].mean() == pytest.approx(45.0, abs=12.0)
+    assert after[filled & (x < -9.0)].mean() == pytest.approx(-90.0, abs=12.0)
+
+
 def test_values_that_would_not_change_are_left_out() -> None:
     made, _ = surfaced(4.0)
     assert np.all(np.abs(made.fill_hu - block().array[made.change.array]) > 0.5)
@@ -219,7 +256,7 @@ def test_a_zone_that_is_empty_or_lies_beside_the_scan_is_an_empty_proposal(besid
     affine = lattice()
     affine[:3, 3] += 900.0 * beside
     scan = Volume(Grid(block().grid.shape, affine, ""), block().array)
-    made = resurface(scan, Surfacing(r, flat, flat, zone, ~zone), TEXTURE, seed=1, method="test")
+    made = resurface(scan, Surfacing(r, flat, flat, zone, ~zone, flat), TEXTURE, seed=1, method="test")
     assert made.change.count == 0
     assert made.fill_hu.shape == (0,)
 
@@ -227,23 +264,3 @@ def test_a_zone_that_is_empty_or_lies_beside_the_scan_is_an_empty_proposal(besid
 def test_the_seed_decides_the_grain() -> None:
     assert surfaced(-6.0)[0].fill_hu.tobytes() == surfaced(-6.0)[0].fill_hu.tobytes()
     assert not np.array_equal(surfaced(-6.0)[1], surfaced(-6.0, seed=4)[1])
-
-
-def test_texture_is_read_off_the_neighbourhood() -> None:
-    r = rays()
-    rng = np.random.default_rng(5)
-    y = np.broadcast_to(r.depth(np.arange(r.grid.shape[1], dtype=float))[None, :, None], r.grid.shape)
-    hu = np.where(y > 0, rng.normal(55.0, 18.0, y.shape), rng.normal(-990.0, 6.0, y.shape))
-    hu[:, :, :4] = 900.0
-    texture = measure_texture(Volume(r.grid, hu.astype(np.float32)), r, np.zeros(r.shape), np.ones(r.shape, dtype=np.bool_))
-    assert texture.tissue_hu == pytest.approx(55, abs=1.5)
-    assert texture.tissue_sd == pytest.approx(18, rel=0.1)
-    assert texture.air_hu == pytest.approx(-990, abs=1.5)
-    assert texture.air_sd == pytest.approx(6, rel=0.1)
-
-
-def test_texture_of_nothing_is_plain_tissue_and_plain_air() -> None:
-    r = rays()
-    empty = Volume(r.grid, np.full(r.grid.shape, -1000.0, dtype=np.float32))
-    texture = measure_texture(empty, r, np.zeros(r.shape), np.zeros(r.shape, dtype=np.bool_))
-    assert (texture.tissue_hu, texture.tissue_sd, texture.air_hu, texture.air_sd) == (0.0, 20.0, -1000.0, 0.0)

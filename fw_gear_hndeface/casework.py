@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,6 @@ from fw_gear_hndeface.methods import REGISTRY, Scene
 from fw_gear_hndeface.model import Finding, LabelMap, Level, Mask, Plan, Roi, RoiKind, Volume
 from fw_gear_hndeface.networks.wanted import network_labels
 from fw_gear_hndeface.ops.boxes import Box, points_box
-from fw_gear_hndeface.ops.frame import REGION_MM
 from fw_gear_hndeface.ops.head import HeadScan, head_windows
 from fw_gear_hndeface.ops.morphology import set_cells
 from fw_gear_hndeface.ops.polygons import rasterise
@@ -33,12 +32,18 @@ from fw_gear_hndeface.settings import Settings
 from fw_gear_hndeface.verify import Cost, LabelCost, RoiCost, label_costs, roi_costs, verify
 
 Stage = Callable[[str, float], AbstractContextManager[None]]
+
 #: How strongly the method works on the first try and, while the result comes near the original, on the next ones.
 STRENGTHS = (1.0, 1.2, 1.5)
 #: A region that covers more of the head than this is its outline; the brain, the largest organ, covers less than half.
 MOST_ORGAN_SHARE = 0.8
 #: No outline of a head is narrower than this from side to side or from front to back, mm.
 LEAST_OUTLINE_MM = 90.0
+
+
+def unwatched(_name: str, _share: float) -> AbstractContextManager[None]:
+    """A stage that nobody watches."""
+    return nullcontext()
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,8 +318,7 @@ def _holds(roi: Roi, head: HeadScan) -> bool:
 
 def _face_box(scan: Volume, face: Face, reach_mm: float) -> Box | None:
     """The index box of the face region: nothing outside it may change anyway."""
-    low, high = (end * face.frame.scale + way * reach_mm for end, way in zip(REGION_MM, (-1.0, 1.0), strict=True))
-    corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
+    corners = np.array(np.meshgrid(*zip(*face.frame.region(reach_mm), strict=True))).reshape(3, -1).T
     return points_box([face.frame.to_patient(corners)], scan.grid)
 
 

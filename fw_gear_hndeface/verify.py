@@ -13,7 +13,7 @@ from fw_gear_hndeface.errors import VerificationError
 from fw_gear_hndeface.methods.contract import Bounds
 from fw_gear_hndeface.model import Grid, Label, LabelMap, Mask, Plan, Roi, Volume
 from fw_gear_hndeface.ops.boxes import Box, mask_box, points_box
-from fw_gear_hndeface.ops.frame import REGION_MM, HeadFrame
+from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.ops.labels import boxes_of
 from fw_gear_hndeface.ops.polygons import rasterise, roi_box
 from fw_gear_hndeface.ops.resample import resample_mask
@@ -118,14 +118,8 @@ def _broken(promise: str) -> VerificationError:
 
 
 def _inside_region(changed: NDArray[np.bool_], grid: Grid, frame: HeadFrame, reach_mm: float) -> bool:
-    k, j, i = np.nonzero(changed)
-    start, steps = frame.to_frame(grid.affine[:3, 3]), frame.axes @ grid.affine[:3, :3]
-    for axis in range(3):
-        place = start[axis] + steps[axis, 0] * k + steps[axis, 1] * j + steps[axis, 2] * i
-        low, high = (float(end[axis]) * frame.scale for end in REGION_MM)
-        if place.min() < low - reach_mm or place.max() > high + reach_mm:
-            return False
-    return True
+    x, y, z = frame.to_frame(grid.to_patient(np.argwhere(changed))).T
+    return bool(frame.in_region(x, y, z, reach_mm).all())
 
 
 def measure(before: Volume, after: Volume, changed: NDArray[np.bool_]) -> Cost:

@@ -26,12 +26,12 @@ from fw_gear_hndeface.evaluate.siblings import (
 )
 from fw_gear_hndeface.model import Bool, Label, RoiKind, Volume
 from fw_gear_hndeface.ops.labels import is_known, label_of
+from fw_gear_hndeface.ops.parts import features
 from fw_gear_hndeface.ops.register import register
 from fw_gear_hndeface.ops.skin import SKIN_HU
 from fw_gear_hndeface.ops.transform import Transform
 from fw_gear_hndeface.privacy.attacks import Exposed, Guess, skin_guess
 from fw_gear_hndeface.privacy.battery import Exposure
-from fw_gear_hndeface.privacy.shape import part_zones
 
 #: Kinds that are laid over a face.
 LOOKED_AT = (SeriesKind.CT, SeriesKind.RTSTRUCT, SeriesKind.RTDOSE, SeriesKind.SEG, SeriesKind.PET, SeriesKind.MR)
@@ -201,7 +201,7 @@ def _as_volume(segment: Segment) -> Volume:
 def _regions(where: str, attack: str, regions: Iterable[tuple[str, Label, Bool]], place: Place) -> Iterator[Shown]:
     """What regions show: by their surface, by what lies behind them, and by standing in the air where tissue was."""
     seat = place.seat
-    zone = np.logical_or.reduce(list(part_zones(seat.rays, seat.landmarks).values()))
+    zone = features(seat.rays, seat.landmarks)
     guesses: list[Guess] = []
     for name, label, inside in regions:
         met = np.count_nonzero(inside.any(axis=1) & zone)

@@ -10,6 +10,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from fw_gear_hndeface.model import Bool, Float, Grid, Landmarks, Mask, Roi, Volume
+from fw_gear_hndeface.ops.parts import features
 from fw_gear_hndeface.ops.polygons import rasterise
 from fw_gear_hndeface.ops.relief import Map, Rays
 from fw_gear_hndeface.ops.resample import AIR_HU, lps_grid, resample, resample_mask, sample
@@ -17,7 +18,6 @@ from fw_gear_hndeface.ops.skin import SKIN_HU
 from fw_gear_hndeface.ops.transform import Affine, Transform
 from fw_gear_hndeface.privacy.attacks import Attack, Exposed, Field, Guess
 from fw_gear_hndeface.privacy.battery import Exposure, Original, look, measure_guess
-from fw_gear_hndeface.privacy.shape import part_zones
 
 #: How far a contour may lie in the air before the skin, mm beyond half a voxel, and how much of it.
 OUTSIDE_MM, OUTSIDE_ML = 3.0, 1.0
@@ -123,7 +123,7 @@ def protruding_ml(inside: Bool, exposed: Exposed, landmarks: Landmarks, skin: Ma
     skin : the original's skin on the same rays, where it is known: what a region has before it was in the air from the first (a
         target drawn beyond the skin), and tells nothing.
     """
-    zone = np.logical_or.reduce(list(part_zones(exposed.rays, landmarks).values()))
+    zone = features(exposed.rays, landmarks)
     dense = exposed.cleaned > SKIN_HU
     # rays run along axis 1; what lies behind the first tissue is a cavity, not the room
     before = ~np.logical_or.accumulate(dense, axis=1) & zone[:, None, :]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fw_gear_hndeface.casework import deface_located
+from fw_gear_hndeface.casework import deface_located, unwatched
 from fw_gear_hndeface.errors import HndefaceError
 from fw_gear_hndeface.evaluate.features import (
     body_of,
@@ -99,7 +98,7 @@ def try_method(ground: Ground, method: str, seed: int) -> dict[str, Any]:
     if method != UNTOUCHED:
         try:
             settings = settings_of(method)
-            made = deface_located(case, found, settings, seed, _untimed)
+            made = deface_located(case, found, settings, seed, unwatched)
         except HndefaceError as error:
             return {**record, "status": "refused", "reason": str(error), "error": type(error).__name__}
         after = made.plan.apply(case.scan)
@@ -122,11 +121,6 @@ def unprotected(ground: Ground, method: str, seed: int) -> Bool:
         return REGISTRY[settings.method].propose(scene).change.array
     except HndefaceError:
         return nothing.array
-
-
-@contextmanager
-def _untimed(_name: str, _share: float) -> Iterator[None]:
-    yield
 
 
 def costs(ground: Ground, after: Volume, changed: Bool) -> dict[str, Any]:

@@ -77,9 +77,9 @@ def agree(answers: Mapping[str, Landmarks], head: HeadScan) -> Face | None:
     combined = _with_view(_completed(rendered.updated(drawn), frame), head)
     if findings:
         return Face(_doubted(combined) if rendered else combined, frame, findings)
-    if witness is None or _least_sigma(rendered) <= SURE_MM or _apart(frame, witness) <= SAME_FACE_MM:
+    apart = 0.0 if witness is None else _apart(frame, witness)
+    if witness is None or _least_sigma(rendered) <= SURE_MM or apart <= SAME_FACE_MM:
         return Face(combined, frame, ())
-    apart = _apart(frame, witness)
     askew = _turned_deg(frame, witness) > MOST_TURNED_DEG
     straight = _cut_face(_backed(profile, drawn), witness, head, ()) if askew else None
     if straight is not None:

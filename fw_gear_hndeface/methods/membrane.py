@@ -19,6 +19,7 @@ from fw_gear_hndeface.methods.contract import Method, Scene
 from fw_gear_hndeface.model import Float, Grid, Mask, Proposal, Volume
 from fw_gear_hndeface.ops.front import positions
 from fw_gear_hndeface.ops.morphology import large_parts
+from fw_gear_hndeface.ops.parts import features
 from fw_gear_hndeface.ops.plain_face import plain_face
 from fw_gear_hndeface.ops.relief import (
     Map,
@@ -60,6 +61,7 @@ class Shape:
     out_share: float = 0.01
     most_removed_ml: float = 20.0
     most_node_share: float = 0.015
+    least_moved_mm: float = 7.0
     most_forward_mm: float = 24.0
     bone_hu: float = 250.0
     bone_margin_mm: float = 3.0
@@ -177,30 +179,33 @@ def new_surface(face: Face, hull: NDArray[np.bool_], scene: Scene, shape: Shape)
     scale = scene.frame.scale
     fade = _fade(face, hull, shape, scale)
     plain = plain_face(face.rays) + scene.strength * shape.random_mm * _wander(face.rays, scene, shape)
-    plain -= forward_mm(plain, face, fade, shape, scale)
+    plain -= forward_mm(plain, face, fade, features(face.rays, scene.landmarks), shape)
     new = fade * plain + (1.0 - fade) * face.skin
     new = _raised(smooth_inside(new, np.ones_like(new), 2.0 * scale), face.obstacle, shape.blunt_mm * scale)
     return np.where(hull, new, face.skin)
 
 
-def forward_mm(plain: Map, face: Face, fade: Map, shape: Shape, scale: float) -> float:
+def forward_mm(plain: Map, face: Face, fade: Map, telling: NDArray[np.bool_], shape: Shape) -> float:
     """How far the plain face must come forward as a whole, mm.
 
-    Far enough that bone and what is kept stand out through all but a small share of it, that little tissue is lost, and hardly
-    any where facial nodes lie. One number says next to nothing about a face; fitting the surface to the face in any other way
-    would.
+    Far enough that bone and what is kept stand out through all but a small share of it, that little tissue is lost, hardly any
+    where facial nodes lie, and that the skin of what tells people apart (`telling`: eyes, nose, mouth) is somewhere else. One
+    number says next to nothing about a face; fitting the surface to the face in any other way would.
     """
-    inner = (fade > 0.9) & face.seen
+    scale, inner = face.rays.frame.scale, (fade > 0.9) & face.seen
     if not inner.any():
         return 0.0
     out = (plain - np.where(np.isfinite(face.obstacle), face.obstacle, 1e6))[inner]
     least = max(float(np.quantile(out, 1.0 - shape.out_share)), -shape.most_forward_mm * scale)
-    node_share = _node_share(face, scale)
+    node_share, telling = _node_share(face, scale), telling & face.seen
 
     def is_enough(forward: float) -> bool:
-        cut = np.maximum(np.minimum(fade * (plain - forward - face.skin), face.obstacle - face.skin), 0.0)
+        moved = np.minimum(fade * (plain - forward - face.skin), face.obstacle - face.skin)
+        cut = np.maximum(moved, 0.0)
         lost_ml = float(cut[face.seen].sum()) * face.rays.pixel_mm**2 / 1000.0
-        return lost_ml <= shape.most_removed_ml * scale**3 and node_share(cut) <= shape.most_node_share
+        if lost_ml > shape.most_removed_ml * scale**3 or node_share(cut) > shape.most_node_share:
+            return False
+        return not telling.any() or float(np.median(np.abs(moved[telling]))) >= shape.least_moved_mm * scale
 
     steps = np.arange(least, max(least, shape.most_forward_mm * scale) + 1.0)
     return next((float(step) for step in steps if is_enough(step)), float(steps[-1]))

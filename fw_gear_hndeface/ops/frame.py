@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fw_gear_hndeface.model import Float, Grid, Landmarks
+from fw_gear_hndeface.model import Bool, Float, Grid, Landmarks
 from fw_gear_hndeface.vocabulary import CANONICAL_FACE_MM
 
 #: The face region in the head frame, mm at scale 1 (x left, y posterior, z up): what lies outside is not changed.
@@ -53,6 +53,15 @@ class HeadFrame:
     def canonical(self, name: str) -> Float:
         """Where the canonical face has a landmark, LPS mm."""
         return self.to_patient(np.array(CANONICAL_FACE_MM[name]) * self.scale)
+
+    def region(self, reach_mm: float = 0.0) -> tuple[Float, Float]:
+        """Lowest and highest corner of the face region grown by a reach, frame mm."""
+        return REGION_MM[0] * self.scale - reach_mm, REGION_MM[1] * self.scale + reach_mm
+
+    def in_region(self, x: Float, y: Float, z: Float, reach_mm: float = 0.0) -> Bool:
+        """Which frame places, mm, lie in the face region grown by a reach."""
+        sides = zip((x, y, z), *self.region(reach_mm), strict=True)
+        return np.asarray(np.logical_and.reduce([(at >= low) & (at <= high) for at, low, high in sides]))
 
     def grid(self, low: Float, high: Float, spacing_mm: float, frame: str = "") -> Grid:
         """Grid along the frame's axes over a box in frame mm: k up, j posterior, i left."""

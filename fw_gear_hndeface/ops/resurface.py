@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from fw_gear_hndeface.model import Float, Grid, Mask, Proposal, Volume
 from fw_gear_hndeface.ops.boxes import Box, points_box
-from fw_gear_hndeface.ops.frame import REGION_MM, HeadFrame
+from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.ops.relief import Map, Rays, along_rays_mm
 from fw_gear_hndeface.ops.texture import Texture, grain_slices
 
@@ -37,6 +37,8 @@ CAP_MM = 5.0
 NOT_AIR_HU = -850.0
 #: Below this a voxel behind the new surface is a cavity, not tissue.
 CAVITY_HU = -250.0
+#: What is planned up to the face region's edge must not lie beyond it, however its place is worked out, mm.
+ROUNDING_MM = 0.01
 #: Candidates are found by blocks of this many pixels a side.
 BLOCK = 4
 
@@ -107,8 +109,10 @@ def _box(grid: Grid, surfacing: Surfacing) -> Box | None:
 def _fill(
     near: Volume, surfacing: Surfacing, texture: Texture, rng: np.random.Generator, change: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """New HU in C order; sets `change` where they go. Slice by slice, and only where a value may be planned."""
-    scale = surfacing.rays.frame.scale
+    """New HU in C order; sets `change` where they go. Slice by slice, and only where a value may be planned.
+
+    Not beyond the face region: before it nothing hangs in front of a face, and off the map its rim's value is no zone.
+    """
     reach, place = _Reach.of(near.grid, surfacing), _Place.of(near.grid, surfacing.rays.frame)
     values = [np.zeros(0, dtype=np.float32)]
     maps = (
@@ -127,7 +131,7 @@ def _fill(
         x, y, z = place.at(k, j, i)
         fill = _materials(texture, texture.tissue_hu(x, y, z), fine.ravel()[at], rng)
         value = _values(here, y, surfacing.rays.lookup_all(maps, x, z), reach.thickness, fill)
-        new = _in_region((x, y, z), scale) & np.isfinite(value)
+        new = surfacing.rays.frame.in_region(x, y, z, -ROUNDING_MM) & np.isfinite(value)
         new[new] = np.abs(value[new] - here[new]) > 0.5
         change[k, j[new], i[new]] = True
         values.append(value[new])
@@ -141,12 +145,6 @@ def _materials(
     air = texture.air_hu + texture.air_sd * rng.standard_normal(grain.size, dtype=np.float32)
     calmer = np.float32(min(1.0, MOST_SKIN_SD / max(texture.grain.sd, 1e-6)))
     return tissue + grain, np.maximum(SKIN_LAYER_HU, tissue) + calmer * grain, np.maximum(air, -1024.0)
-
-
-def _in_region(place: tuple[Float, Float, Float], scale: float) -> NDArray[np.bool_]:
-    """Places in the face region: before it nothing hangs in front of a face, and off the map its rim's value is no zone."""
-    sides = zip(place, *REGION_MM, strict=True)
-    return np.asarray(np.logical_and.reduce([(at > low * scale) & (at < high * scale) for at, low, high in sides]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fw_gear_hndeface.model import Bool, Float, Landmarks
+from fw_gear_hndeface.ops.parts import part_zones
 from fw_gear_hndeface.ops.relief import Map
 from fw_gear_hndeface.privacy.attacks import ATTACKS, Attack, Exposed, Guess, skin_guess
 from fw_gear_hndeface.privacy.check import STRANGER_SHARE, View, likenesses
@@ -20,7 +21,6 @@ from fw_gear_hndeface.privacy.shape import (
     SurfaceError,
     blind_guess,
     face_sign,
-    part_zones,
     surface_error,
 )
 from fw_gear_hndeface.privacy.slopes import SHOWN_Z, SHOWN_Z_OF_MANY, ShapeMatch, match_shape, slopes

@@ -13,7 +13,6 @@ from skimage.measure import find_contours
 
 from fw_gear_hndeface.model import Bool, Float, Grid, Roi, RoiKind
 from fw_gear_hndeface.ops.boxes import mask_box, points_box
-from fw_gear_hndeface.ops.frame import REGION_MM
 from fw_gear_hndeface.ops.polygons import rasterise
 from fw_gear_hndeface.ops.resample import resample, resample_mask
 from fw_gear_hndeface.ops.skin import SKIN_HU
@@ -115,8 +114,7 @@ def _silent(shown: Shown, grid: Grid, hu: NDArray[np.float32]) -> Bool:
 def _in_region(shown: Shown, grid: Grid) -> Bool:
     """Pixels of the face region. It follows from where the face lies, not from what it looks like."""
     place = shown.frame.to_frame(grid.to_patient(np.argwhere(np.ones(grid.shape, np.bool_))))
-    low, high = (end * shown.frame.scale for end in REGION_MM)
-    return np.asarray(np.all((place >= low) & (place <= high), axis=1).reshape(grid.shape[1:]))
+    return shown.frame.in_region(*place.T).reshape(grid.shape[1:])
 
 
 def _lines(mask: Bool) -> list[Float]:

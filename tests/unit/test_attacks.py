@@ -10,6 +10,7 @@ import pytest
 from scipy import ndimage
 
 from fw_gear_hndeface.model import Landmarks, Mask, View, Volume
+from fw_gear_hndeface.ops import parts
 from fw_gear_hndeface.ops.frame import fit_frame
 from fw_gear_hndeface.ops.render import Picture
 from fw_gear_hndeface.privacy import shape
@@ -310,9 +311,9 @@ def test_a_part_that_the_scan_cuts_off_is_nothing_to_be_shown() -> None:
     frame = fit_frame(head.landmarks)
     assert frame is not None
     exposed = expose(head.volume, [head.structures["BODY"]], frame)
-    names = {name for part in ("eyes",) for name in shape.PARTS[part][0]}
+    names = {name for part in ("eyes",) for name in parts.PARTS[part][0]}
     cut = Landmarks({n: replace(m, view=View.CUT if n in names else View.IN_VIEW) for n, m in head.landmarks.items()})
-    whole, partial = shape.part_zones(exposed.rays, head.landmarks), shape.part_zones(exposed.rays, cut)
+    whole, partial = parts.part_zones(exposed.rays, head.landmarks), parts.part_zones(exposed.rays, cut)
     assert whole["eyes"].any()
     assert not partial["eyes"].any()
     assert np.array_equal(whole["mouth"], partial["mouth"])

@@ -42,7 +42,8 @@ def face(bump_mm: float, thickness: float = FINE_MM) -> Face:
 def forward(one: Face, shape: Shape) -> float:
     """As far as so fleshy cheeks ask for, if the volume they lose is no reason."""
     fade = np.ones(RAYS.shape)
-    return forward_mm(plain_face(RAYS), one, fade, replace(shape, most_removed_ml=1e6), 1.0)
+    nowhere = np.zeros(RAYS.shape, dtype=np.bool_)
+    return forward_mm(plain_face(RAYS), one, fade, nowhere, replace(shape, most_removed_ml=1e6))
 
 
 def taken(one: Face, step: float) -> float:
@@ -76,6 +77,20 @@ def test_cheeks_that_are_cut_less_deep_than_nodes_lie_ask_for_nothing() -> None:
 def test_on_coarse_voxels_the_new_skin_reaches_deeper_and_asks_for_more() -> None:
     fine, coarse = (forward(face(9.0, thickness), Shape()) for thickness in (FINE_MM, COARSE_MM))
     assert coarse > fine
+
+
+def test_it_comes_forward_until_the_skin_of_eyes_nose_and_mouth_is_somewhere_else() -> None:
+    x, z = place(RAYS)
+    telling, fade = (np.abs(x) < 40.0) & (np.abs(z + 40.0) < 40.0), np.ones(RAYS.shape)
+    alike = face(0.0)  # a skin that is the plain face already
+    nowhere = forward_mm(plain_face(RAYS), alike, fade, telling, replace(Shape(), least_moved_mm=0.0))
+    somewhere = forward_mm(plain_face(RAYS), alike, fade, telling, Shape())
+    assert abs(nowhere) < 2.0, "else the anchor shows nothing"
+    assert Shape().least_moved_mm <= somewhere < Shape().least_moved_mm + 1.5
+    beyond = replace(alike, seen=~telling)
+    assert forward_mm(plain_face(RAYS), beyond, fade, telling, Shape()) == pytest.approx(nowhere), (
+        "where none is seen, none moves"
+    )
 
 
 @pytest.mark.parametrize("bump_mm", [40.0, 90.0])

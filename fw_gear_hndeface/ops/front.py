@@ -11,7 +11,7 @@ from scipy.special import ndtr
 from fw_gear_hndeface.model import Bool, Grid, Landmarks, Mask, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.ops.near import FACE_RIM, outside_hull
-from fw_gear_hndeface.ops.relief import Map, Rays, fill_nearest, first_crossing, make_rays, smooth_inside
+from fw_gear_hndeface.ops.relief import Map, Rays, entries, fill_nearest, first_crossing, make_rays, smooth_inside
 from fw_gear_hndeface.ops.resample import AIR_HU, resample, resample_mask
 from fw_gear_hndeface.ops.skin import SKIN_HU
 
@@ -50,13 +50,8 @@ def read_front(scan: Volume, body: Mask, frame: HeadFrame, pixel_mm: float = 1.0
 
 def _entry(grid: Grid, rays: Rays) -> Map:
     """Frame y where each ray comes between the scan's lowest and highest slice, mm; its other sides do not count."""
-    frame = rays.frame
-    axis = int(np.abs(frame.axes[2] @ grid.affine[:3, :3] / grid.spacing_mm).argmax())
-    x, z = np.broadcast_arrays(*positions(rays))
-    start = grid.to_index(frame.to_patient(np.stack([x, np.zeros_like(x), z], axis=-1)))[..., axis]
-    slope = float((np.linalg.inv(grid.affine[:3, :3]) @ frame.axes[1])[axis])
-    ends = [(end - start) / (slope if abs(slope) > 1e-6 else 1e-6) for end in (-0.5, grid.shape[axis] - 0.5)]
-    return np.asarray(np.minimum(*ends))
+    axis = int(np.abs(rays.frame.axes[2] @ grid.affine[:3, :3] / grid.spacing_mm).argmax())
+    return np.asarray(entries(rays, grid)[axis])
 
 
 def _from_the_front(skin: Map, entry: Map, rays: Rays) -> Bool:

@@ -93,6 +93,28 @@ def first_inside(rays: Rays, mask: Mask) -> Map:
     return np.where(mask.array.any(axis=1), rays.depth(hit - 0.5), np.inf)
 
 
+def entries(rays: Rays, grid: Grid) -> Float:
+    """Frame y at which each ray comes between the first and the last plane of voxels along each index axis, (3, R, C), mm."""
+    z, x = (rays.low[axis] + rays.pixel_mm * np.arange(n) for axis, n in zip((2, 0), rays.shape, strict=True))
+    x, z = np.broadcast_arrays(x[None, :], z[:, None])
+    start = np.moveaxis(grid.to_index(rays.frame.to_patient(np.stack([x, np.zeros_like(x), z], axis=-1))), -1, 0)
+    slope = np.linalg.inv(grid.affine[:3, :3]) @ rays.frame.axes[1]
+    slope = np.where(np.abs(slope) > 1e-6, slope, 1e-6)[:, None, None]
+    last = np.array(grid.shape)[:, None, None] - 0.5
+    return np.asarray(np.minimum((-0.5 - start) / slope, (last - start) / slope))
+
+
+def without_cuts(rays: Rays, relief: Map, grid: Grid) -> Map:
+    """The relief without rays that come into the scan in the midst of something: what they meet is a cut, not a surface.
+
+    Parameters
+    ----------
+    grid : of the scan, beyond which nothing was seen
+    """
+    slack = along_rays_mm(grid, rays.frame) + rays.pixel_mm
+    return np.where(relief < entries(rays, grid).max(axis=0) + slack, np.nan, relief)
+
+
 def fill_nearest(field: Map) -> Map:
     """NaN pixels take the value of the nearest known pixel."""
     unknown = np.isnan(field)

@@ -10,7 +10,7 @@ import numpy as np
 
 from fw_gear_hndeface.model import Bool, Float, Landmarks
 from fw_gear_hndeface.ops.parts import part_zones
-from fw_gear_hndeface.ops.relief import Map
+from fw_gear_hndeface.ops.relief import Map, without_cuts
 from fw_gear_hndeface.privacy.attacks import ATTACKS, Attack, Exposed, Guess, skin_guess
 from fw_gear_hndeface.privacy.check import STRANGER_SHARE, View, likenesses
 from fw_gear_hndeface.privacy.match import Looks, Match, look_at, match
@@ -140,7 +140,7 @@ def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
 def remember(original: Exposed, landmarks: Landmarks) -> Original:
     """What the original shows, as the truth that every attack is measured against."""
     guess = skin_guess(original)
-    relief, zones = guess.relief(), part_zones(original.rays, landmarks)
+    relief, zones = _seen(guess, original), part_zones(original.rays, landmarks)
     whole = np.asarray(np.logical_or.reduce(list(zones.values())))
     parts = {part: (zone, blind_guess(relief, zone)) for part, zone in zones.items()}
     views = likenesses(guess.surface())
@@ -165,7 +165,7 @@ def run_battery(exposed: Exposed, original: Original | None = None, attacks: Ite
     for attack in attacks or ATTACKS.values():
         ranked = []
         for guess in attack.guesses(exposed):
-            relief = guess.relief()
+            relief = _seen(guess, exposed)
             if not any(_same(relief, other) for other in seen):
                 seen.append(relief)
                 ranked.append(measure_guess(guess, relief, attack, original))
@@ -173,6 +173,11 @@ def run_battery(exposed: Exposed, original: Original | None = None, attacks: Ite
         looked_at = LOOKED_AT_INNER if attack.inner else LOOKED_AT
         found += [look(one, original) if n < looked_at else one for n, one in enumerate(ranked)]
     return found
+
+
+def _seen(guess: Guess, exposed: Exposed) -> Map:
+    """The relief of a guess where the scan shows a surface; the edge of what was scanned is none."""
+    return without_cuts(guess.rays, guess.relief(), exposed.scan.grid)
 
 
 def _same(one: Map, other: Map) -> bool:

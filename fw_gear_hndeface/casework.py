@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from fw_gear_hndeface.networks.wanted import network_labels
 from fw_gear_hndeface.ops.boxes import Box, points_box
 from fw_gear_hndeface.ops.head import HeadScan, head_windows
 from fw_gear_hndeface.ops.morphology import set_cells
+from fw_gear_hndeface.ops.names import fold
 from fw_gear_hndeface.ops.polygons import rasterise
 from fw_gear_hndeface.ops.render import Surface
 from fw_gear_hndeface.ops.skin import SKIN_HU
@@ -30,6 +32,7 @@ from fw_gear_hndeface.report.exhibit import Exhibit, Shown
 from fw_gear_hndeface.report.pictures import make_exhibit
 from fw_gear_hndeface.settings import Settings
 from fw_gear_hndeface.verify import Cost, LabelCost, RoiCost, label_costs, roi_costs, verify
+from fw_gear_hndeface.vocabulary import IN_A_FACE
 
 Stage = Callable[[str, float], AbstractContextManager[None]]
 
@@ -265,12 +268,25 @@ def locate(case: Case, settings: Settings) -> tuple[HeadScan, Face] | None:
                 f"{settings.max_uncertainty_mm:.0f}). Add a structure set with both eyes or a label map, or more of the head."
             )
         return head, face
-    if heads:
+    if heads or _names_a_face(case):
         raise LandmarkError(
             f"{case.label}: a head is in view but no face could be placed on it. Add a structure set with both eyes or a label "
             "map of eyes and jaw, or give a scan that goes from the brows to the chin."
         )
     return None
+
+
+def _names_a_face(case: Case) -> bool:
+    """Whether something of a face is drawn or segmented in the scan."""
+
+    def is_told(name: str) -> bool:
+        return re.search(IN_A_FACE, fold(name)) is not None
+
+    drawn = (roi for roi in case.rois if is_told(roi.name) and roi.contours_mm)
+    if any(case.scan.grid.contains(np.concatenate(roi.contours_mm)).any() for roi in drawn):
+        return True
+    told = ((given, label) for given in case.labels for label in given.labels.values() if is_told(label.meaning))
+    return any(given.mask(label.meaning).count > 0 for given, label in told)
 
 
 def no_face_reason(case: Case) -> str:

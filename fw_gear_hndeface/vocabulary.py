@@ -24,6 +24,12 @@ ROI_RULES: tuple[tuple[str, str], ...] = (
     (r"\b(rings?|dose|isodose|hot ?spot|cold ?spot|help(er)?|hilf\w*|dummy|avoid\w*)\b", "other"),
 )
 
+#: Folded names of regions that lie in a face: where one is drawn or segmented in a scan, a scan without a face it is not.
+IN_A_FACE = (
+    r"\b(eyes?|globes?|eyeballs?|lens|cornea|augen?|linse|mandib\w*|unterkiefer|jaw ?bone|oral cavity|mundhoehle|mundhohle"
+    r"|cavite orale|lips?|lippen?|tongue|zunge|palate|nose|nasal\w*|teeth\w*)\b"
+)
+
 #: Names of the registered methods, the default first; a contract test holds them against `methods.REGISTRY`.
 METHOD_NAMES: tuple[str, ...] = (
     "membrane",

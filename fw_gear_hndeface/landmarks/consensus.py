@@ -33,6 +33,8 @@ SURE_MM = 4.4
 UNSURE_MM = 15.0
 #: An unsure detection whose left and right are turned so far from the profile's is a chance find beside the face.
 MOST_TURNED_DEG = 25.0
+#: Heads are raised, lowered and turned by less than this in their own scan, degrees.
+MOST_AWAY_DEG = 70.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +65,14 @@ def agree(answers: Mapping[str, Landmarks], head: HeadScan) -> Face | None:
     """One face from the sources' answers.
 
     The rendered face leads where its shape is a face's; what is drawn or segmented outranks it; the profile takes over where
-    no detector saw a face, and is the witness against chance finds of the detector.
+    no detector saw a face, and is the witness against chance finds of the detector. A face that does not look to the front of
+    the patient is a finding: its position label may be wrong.
     """
+    face = _combined(answers, head)
+    return face if face is None else replace(face, findings=(*face.findings, *_turned_away(face.frame)))
+
+
+def _combined(answers: Mapping[str, Landmarks], head: HeadScan) -> Face | None:
     rendered = _without_cut(answers.get("rendered_face", Landmarks({})), head)
     drawn, profile = _surest(answers, GIVEN), answers.get("geometry", Landmarks({}))
     rendered, drawn, findings = _reconciled(rendered, drawn)
@@ -191,6 +199,15 @@ def _turned_deg(one: HeadFrame, other: HeadFrame) -> float:
     return float(np.degrees(np.arccos(np.clip(one.axes[0] @ other.axes[0], -1.0, 1.0))))
 
 
+def _turned_away(frame: HeadFrame) -> tuple[Finding, ...]:
+    """A finding where a face looks to the side, to the back, or stands on its head."""
+    most = max(float(np.degrees(np.arccos(np.clip(frame.axes[axis, axis], -1.0, 1.0)))) for axis in (1, 2))
+    if most <= MOST_AWAY_DEG:
+        return ()
+    text = f"The face looks {most:.0f} degrees away from the patient's front: is the position label right? Sides follow it."
+    return (Finding(Level.WARNING, "face_turned", text, "landmarks"),)
+
+
 def _disagreement(distance: float, taken: str) -> Finding:
     text = f"The detected face and the jaw profile lie {distance:.0f} mm apart; the {taken} was taken. Look at the zone."
     return Finding(Level.WARNING, "landmarks_disagree", text, "landmarks")
@@ -214,10 +231,17 @@ def _least_sigma(landmarks: Landmarks) -> float:
     return float(np.median([mark.sigma_mm for mark in landmarks.values()])) if landmarks else 8.0
 
 
-def _local_top(head: HeadScan, point: Float) -> float:
+def _backwards(frame: HeadFrame | None) -> Float:
+    """Horizontal unit vector from a face into its head, LPS; to the back of the patient where no face is known."""
+    level = np.array([0.0, 1.0, 0.0]) if frame is None else frame.axes[1] * (1.0, 1.0, 0.0)
+    length = float(np.linalg.norm(level))
+    return level / length if length > 0.1 else np.array([0.0, 1.0, 0.0])
+
+
+def _local_top(head: HeadScan, point: Float, backwards: Float) -> float:
     """Most superior height of the body in the columns behind a point of the face, mm; a cut face ends there."""
     grid = head.body.grid
-    _, j, i = grid.to_index(point + np.array([0.0, BEHIND_MM, 0.0]))
+    _, j, i = grid.to_index(point + BEHIND_MM * backwards)
     reach = round(COLUMN_MM / float(grid.spacing_mm[1]))
     columns = head.body.array[:, max(int(j) - reach, 0) : int(j) + reach + 1, max(int(i) - reach, 0) : int(i) + reach + 1]
     filled = np.flatnonzero(columns.any(axis=(1, 2))) if columns.size else np.array([], dtype=int)
@@ -226,15 +250,16 @@ def _local_top(head: HeadScan, point: Float) -> float:
 
 def _without_cut(landmarks: Landmarks, head: HeadScan) -> Landmarks:
     """The landmarks without those that the detector pressed against the cut end of the body."""
-    kept = {name: mark for name, mark in landmarks.items() if mark.point[2] < _local_top(head, mark.point) - CUT_MM}
+    way = _backwards(_frame(landmarks))
+    kept = {name: mark for name, mark in landmarks.items() if mark.point[2] < _local_top(head, mark.point, way) - CUT_MM}
     return Landmarks(kept)
 
 
 def _with_view(landmarks: Landmarks, head: HeadScan) -> Landmarks:
-    grid = head.scan.grid
+    grid, way = head.scan.grid, _backwards(_frame(landmarks))
 
     def view(point: Float) -> View:
-        inside = bool(grid.contains(point)) and point[2] <= _local_top(head, point) - CUT_MM / 2
+        inside = bool(grid.contains(point)) and point[2] <= _local_top(head, point, way) - CUT_MM / 2
         return View.IN_VIEW if inside else View.CUT
 
     return Landmarks({name: replace(mark, view=view(mark.point)) for name, mark in landmarks.items()})

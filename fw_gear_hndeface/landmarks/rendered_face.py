@@ -17,6 +17,8 @@ from fw_gear_hndeface.ops.render import Picture, Pose, Surface, render
 FIRST_POSES = tuple(Pose(pitch) for pitch in (0, 15, 30, -15, -30, 45))
 #: Tried when those find nothing sure: turned and tilted heads.
 MORE_POSES = tuple(Pose(p, y, r) for r in (0, 20, -20) for y in (0, 25, -25) for p in (0, 25) if y or r)
+#: Tried when those find nothing sure: a patient on the side, or under a label that has back and front or head and feet wrong.
+AROUND_POSES = tuple(Pose(p, y, r) for r in (0, 180) for y in (90, -90, 180, 0) for p in (0, 25) if y or r)
 #: Score that ends the search; weaker faces are compared before one is taken.
 SURE_SCORE = 0.6
 #: Width of the detector's box on a face, mm: from an infant's to a large adult's.
@@ -100,7 +102,7 @@ def _sightings(picture: Picture, face: Detection, pose: Pose) -> Iterator[Sighti
 def sight(skin: Surface) -> Sighting | None:
     """The surest face over all views, seen again from straight in front; None where no view shows one."""
     best = None
-    for poses in (FIRST_POSES, MORE_POSES):
+    for poses in (FIRST_POSES, MORE_POSES, AROUND_POSES):
         for pose in poses:
             best = _surer(best, look(skin, pose))
         if best is not None and best.score >= SURE_SCORE:

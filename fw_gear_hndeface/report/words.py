@@ -31,6 +31,7 @@ FINDING_TITLES: dict[str, str] = {
     "contours_left_out": "Contours that are no closed outline",
     "dose_follows": "The dose follows the new skin",
     "duplicate_slices": "Slices that are there twice",
+    "face_turned": "The face does not look to the patient's front",
     "foreign_regions": "Regions of another scan were emptied",
     "frame_mismatch": "A structure set belongs to another scan",
     "label_sides": "Left and right of a label map do not fit",

@@ -134,7 +134,8 @@ def test_the_old_skin_is_gone_from_other_images_and_the_new_one_stands_there(don
     before, after = values(done.before, modality), values(done.after, modality)
     level = 700.0 if modality == "PT" else 120.0
     gone, came = ndimage.binary_erosion(was & ~now), ndimage.binary_erosion(now & ~was)
-    assert gone.sum() > 4 and came.sum() > 20  # the PET of 4 mm holds few of what was taken off
+    assert gone.sum() > 4, "a PET of 4 mm shows little of what was taken off"
+    assert came.sum() > 20
     assert np.mean(before[gone] > level) > 0.5
     assert np.mean(after[gone] > level) < 0.02
     assert np.mean(before[came] > level) < 0.2

@@ -362,6 +362,36 @@ def test_a_head_without_a_face_that_can_be_placed_is_refused(seen: Face | None, 
         deface_case(case(), Settings(), 1, no_stage)
 
 
+@pytest.mark.parametrize(
+    ("name", "beside_mm", "refused"),
+    [
+        ("Mandible", 0.0, True),
+        ("Lens_L", 0.0, True),
+        ("oral-cavity", 0.0, True),
+        ("Lung_L", 0.0, False),
+        ("Mandible", 900.0, False),
+    ],
+)
+def test_a_scan_in_which_a_piece_of_a_face_is_drawn_is_no_scan_without_a_face(
+    name: str, beside_mm: float, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    located_as(None, monkeypatch)
+    centre = case().scan.grid.corners().mean(axis=0) + np.array([0.0, 0.0, beside_mm])
+    square = centre + np.array([[-9.0, -9.0, 0.0], [9.0, -9.0, 0.0], [9.0, 9.0, 0.0], [-9.0, 9.0, 0.0]])
+    drawn = replace(case(), rois=(Roi(name, 1, RoiKind.ORGAN, (square,)),))
+    if refused:
+        with pytest.raises(LandmarkError, match="no face could be placed"):
+            locate(drawn, Settings())
+    else:
+        assert locate(drawn, Settings()) is None
+
+
+def test_a_label_map_of_a_jaw_speaks_against_no_face_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    located_as(None, monkeypatch)
+    with pytest.raises(LandmarkError, match="no face could be placed"):
+        locate(replace(case(), labels=(label_map(head()),)), Settings())
+
+
 def test_the_first_window_with_a_face_is_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
     windows = [found()[0] for _ in range(3)]
     monkeypatch.setattr(casework, "head_windows", lambda scan: iter(windows))

@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from fw_gear_hndeface.landmarks.consensus import Face, agree
 from fw_gear_hndeface.model import Landmark, Landmarks, Level, Mask, View, Volume
@@ -66,6 +67,19 @@ def test_every_landmark_is_told_with_its_source() -> None:
     assert face.landmarks["ear_left"].sigma_mm >= 6.0 > face.landmarks["nose_tip"].sigma_mm
     assert face.is_whole
     assert face.is_in_view
+
+
+@pytest.mark.parametrize(
+    ("axis", "degrees", "told"), [(2, 20.0, False), (2, 90.0, True), (2, 180.0, True), (1, 180.0, True), (0, -45.0, False)]
+)
+def test_a_face_that_does_not_look_to_the_front_is_told(axis: int, degrees: float, told: bool) -> None:
+    turn = Rotation.from_euler("xyz"[axis], degrees, degrees=True).as_matrix()
+    centre = np.array([0.0, 30.0, -40.0])
+    turned = Landmarks({n: replace(m, point=turn @ (m.point - centre) + centre) for n, m in marks("rendered_face").items()})
+    face = face_of(rendered_face=turned)
+    assert [finding.code for finding in face.findings] == ["face_turned"] * told
+    assert np.allclose(face.frame.axes, turn.T, atol=0.1)
+    assert face.is_whole, "what lies behind a point is looked for where its own head is"
 
 
 def test_drawn_eyes_outrank_seen_ones() -> None:

@@ -6,12 +6,13 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from fw_gear_hndeface.landmarks import rendered_face
 from fw_gear_hndeface.landmarks.contract import Evidence
 from fw_gear_hndeface.landmarks.detector import Detection, detect
 from fw_gear_hndeface.landmarks.rendered_face import LIDS, SOURCE, Sighting, look, sight
-from fw_gear_hndeface.model import Landmarks
+from fw_gear_hndeface.model import Grid, Landmarks, Volume
 from fw_gear_hndeface.ops.head import HeadScan, head_windows
 from fw_gear_hndeface.ops.render import Pose, render
 from tests import phantom as make
@@ -70,6 +71,22 @@ def test_a_weak_score_is_a_larger_doubt(monkeypatch: pytest.MonkeyPatch) -> None
     found = SOURCE.locate(Evidence(window()))
     assert found["nose_tip"].sigma_mm > 1.3 * sure["nose_tip"].sigma_mm
     assert sure["chin"].sigma_mm > sure["nose_tip"].sigma_mm, "jaw points slide along the silhouette"
+
+
+@pytest.mark.parametrize(("axis", "degrees"), [(2, 90.0), (2, 180.0), (1, 180.0)])
+def test_a_head_on_its_side_on_its_face_or_upside_down_is_seen(axis: int, degrees: float) -> None:
+    head = make.phantom(SEED, plain=True)
+    centre = head.volume.grid.corners().mean(axis=0)
+    turn = Rotation.from_euler("xyz"[axis], degrees, degrees=True).as_matrix()
+    affine = head.volume.grid.affine.copy()
+    affine[:3, :3], affine[:3, 3] = turn @ affine[:3, :3], turn @ (affine[:3, 3] - centre) + centre
+    scan = Volume(Grid(head.volume.grid.shape, affine, ""), head.volume.array)
+    found = SOURCE.locate(Evidence(next(head_windows(scan))))
+    away = [
+        float(np.linalg.norm(mark.point - (turn @ (head.landmarks[n].point - centre) + centre))) for n, mark in found.items()
+    ]
+    assert len(away) > 15
+    assert np.median(away) < 9.0
 
 
 def test_the_back_of_the_head_shows_no_face() -> None:

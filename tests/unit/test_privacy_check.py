@@ -181,7 +181,7 @@ def test_a_matched_shape_fails_whatever_the_recogniser_says() -> None:
     result = replace(Assessment(6, 0, 0.9, 0.9, 0.9, 1.0, np.nan), shape=shape)
     assert not result.passed
     assert not result.is_clear
-    assert result.measures()["shape"] == {"likeness": 0.8, "z": 4.0, "rank": 1, "of": 61, "matched": True}
+    assert result.measures()["shape"] == {"likeness": 0.8, "z": 4.0, "rank": 1, "of": 61, "beyond": None, "matched": True}
     blind = replace(Assessment(0, 0, np.nan, np.nan, np.nan, np.nan, np.nan), shape=shape)
     assert not blind.passed
     assert result.merit < replace(result, shape=None, stranger_share=0.1).merit

@@ -12,6 +12,7 @@ from fw_gear_hndeface.ops.relief import Map, Rays, make_rays
 from fw_gear_hndeface.privacy import slopes as made
 from fw_gear_hndeface.privacy.slopes import (
     common,
+    defaced_strangers,
     face_pixels,
     likenesses,
     match_shape,
@@ -105,6 +106,28 @@ def test_a_match_needs_rank_likeness_and_distance_from_strangers() -> None:
     for rank, likeness, z, expected in ((1, 0.6, 3.1, True), (2, 0.6, 3.1, False), (1, 0.4, 3.1, False), (1, 0.6, 2.9, False)):
         assert made.ShapeMatch(likeness, z, rank, 61).is_match() is expected
     assert not made.ShapeMatch(0.9, 3.1, 1, 61).is_match(4.2)
+    assert not made.ShapeMatch(0.9, 5.0, 1, 61, beyond=2.9).is_match()
+
+
+def test_who_looks_like_the_plain_face_is_not_told_by_it_but_by_what_is_left_of_the_own() -> None:
+    blank = np.nan_to_num(defaced_strangers()).mean(axis=0)
+    detail = of(face(1)) - common()
+    alike = blank + 0.6 * detail * np.nanstd(blank) / np.nanstd(detail)  # somebody whose face is nearly the plain one
+    plain = match_shape(defaced_strangers()[7], alike)
+    assert plain.likeness >= 0.5, "else the anchor shows nothing"
+    assert plain.rank == 1
+    assert plain.z >= 3.0
+    assert plain.beyond < 3.0
+    assert not plain.is_match()
+    assert match_shape(alike, alike).is_match(), "the face itself is found all the same"
+    assert match_shape(of(face(2)), of(face(2))).beyond > 8.0
+
+
+def test_defaced_strangers_are_as_many_and_nearly_one_face() -> None:
+    heads = defaced_strangers()
+    assert heads.shape == strangers().shape
+    each = np.array([np.delete(likenesses(head, heads), n).mean() for n, head in enumerate(heads)])
+    assert np.median(each) > 0.7
 
 
 def test_strangers_are_many_different_heads() -> None:

@@ -102,12 +102,24 @@ def _sightings(picture: Picture, face: Detection, pose: Pose) -> Iterator[Sighti
 def sight(skin: Surface) -> Sighting | None:
     """The surest face over all views, seen again from straight in front; None where no view shows one."""
     best = None
-    for poses in (FIRST_POSES, MORE_POSES, AROUND_POSES):
+    for poses in (FIRST_POSES, MORE_POSES):
         for pose in poses:
             best = _surer(best, look(skin, pose))
         if best is not None and best.score >= SURE_SCORE:
             break
+    else:
+        best = _around(skin, best)
     return None if best is None else _surer(best, _frontal(skin, best))
+
+
+def _around(skin: Surface, best: Sighting | None) -> Sighting | None:
+    """A better face from elsewhere in place of an unsure one; in place of none only a sure one, for ears and backs of heads
+    are now and then taken for faces."""
+    for pose in AROUND_POSES:
+        seen = look(skin, pose)
+        if seen is not None and (best is not None or seen.score >= SURE_SCORE):
+            best = _surer(best, seen)
+    return best
 
 
 def _surer(one: Sighting | None, other: Sighting | None) -> Sighting | None:

@@ -24,6 +24,8 @@ from fw_gear_hndeface.privacy.views import HIGH_MM, LOW_MM, SPACING_MM
 
 Field = NDArray[np.float32]
 
+#: How the surface that is there to see is called.
+PLAIN_SKIN = f"{SKIN_HU:g} HU"
 #: Radii by which a shrunken or masked head is grown again, mm.
 REGROWN_MM = (5.0, 7.5, 10.0, 12.5, 15.0, 20.0, 25.0)
 #: Holes narrower than twice this are closed before a core is grown, mm.
@@ -107,7 +109,7 @@ def expose(scan: Volume, patient: Sequence[Mask], frame: HeadFrame, *, spacing_m
 
 def skin_guess(exposed: Exposed) -> Guess:
     """The surface that is there to see: no attack at all."""
-    return Guess(f"{SKIN_HU:g} HU", exposed.rays, exposed.cleaned, SKIN_HU)
+    return Guess(PLAIN_SKIN, exposed.rays, exposed.cleaned, SKIN_HU)
 
 
 def _isosurfaces(exposed: Exposed, levels: Sequence[float]) -> Iterator[Guess]:

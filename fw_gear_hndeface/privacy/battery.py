@@ -11,7 +11,7 @@ import numpy as np
 from fw_gear_hndeface.model import Bool, Float, Landmarks
 from fw_gear_hndeface.ops.parts import part_zones
 from fw_gear_hndeface.ops.relief import Map, without_cuts
-from fw_gear_hndeface.privacy.attacks import ATTACKS, Attack, Exposed, Guess, skin_guess
+from fw_gear_hndeface.privacy.attacks import ATTACKS, PLAIN_SKIN, Attack, Exposed, Guess, skin_guess
 from fw_gear_hndeface.privacy.check import STRANGER_SHARE, View, likenesses
 from fw_gear_hndeface.privacy.match import Looks, Match, look_at, match
 from fw_gear_hndeface.privacy.shape import (
@@ -82,6 +82,11 @@ class Exposure:
         return self.looks.score if self.looks is not None else np.nan
 
     @property
+    def is_plain_skin(self) -> bool:
+        """Whether this is the surface that a run itself checks, and no try among many."""
+        return self.attack == "skin" and self.label == PLAIN_SKIN
+
+    @property
     def shows(self) -> tuple[str, ...]:
         """What it gives away. Inner surfaces stay by design: nothing.
 
@@ -93,10 +98,10 @@ class Exposure:
         told = [part for part, share in self.recovered.items() if share >= SHOWN_PARTS[part]]
         if self.error is not None and self.error.recovered >= SHOWN_SHARE:
             told = ["surface", *told]
-        allowed = STRANGER_SHARE if self.attack == "skin" else MATCHED_SHARE
+        allowed = STRANGER_SHARE if self.is_plain_skin else MATCHED_SHARE
         if self.match is not None and self.match.rank == 1 and self.match.stranger_share < allowed:
             told.append("identity")
-        if self.shape is not None and self.shape.is_match(SHOWN_Z if self.attack == "skin" else SHOWN_Z_OF_MANY):
+        if self.shape is not None and self.shape.is_match(SHOWN_Z if self.is_plain_skin else SHOWN_Z_OF_MANY):
             told.append("shape")
         if self.is_face:
             told.append("face")
@@ -208,7 +213,7 @@ def signs_of(guess: Guess, relief: Map) -> dict[str, FaceSign]:
 
 def _tells(exposure: Exposure) -> float:
     """How much of a face a guess shows; the plain skin always comes first."""
-    if exposure.attack == "skin" and exposure.label.startswith("-300"):
+    if exposure.is_plain_skin:
         return np.inf
     if exposure.error is not None:
         return exposure.error.recovered

@@ -169,20 +169,22 @@ def test_bone_and_muscle_are_left_by_design_and_give_nothing_away() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attack", "share", "rank", "shows"),
+    ("attack", "surface", "share", "rank", "shows"),
     [
-        ("skin", 0.04, 1, ("identity",)),
-        ("skin", 0.06, 1, ()),
-        ("skin", 0.04, 2, ()),
-        ("smoothing", 0.04, 1, ()),
-        ("smoothing", 0.004, 1, ("identity",)),
+        ("skin", "-300 HU", 0.04, 1, ("identity",)),
+        ("skin", "-300 HU", 0.06, 1, ()),
+        ("skin", "-300 HU", 0.04, 2, ()),
+        ("skin", "0 HU", 0.04, 1, ()),
+        ("skin", "0 HU", 0.004, 1, ("identity",)),
+        ("smoothing", "-300 HU", 0.04, 1, ()),
+        ("smoothing", "-300 HU", 0.004, 1, ("identity",)),
     ],
 )
 def test_identity_is_shown_where_the_own_original_is_first_and_nearer_than_strangers(
-    attack: str, share: float, rank: int, shows: tuple[str, ...]
+    attack: str, surface: str, share: float, rank: int, shows: tuple[str, ...]
 ) -> None:
     matched = Match(6, 6, 1.0, 0.4, 0.3, share, rank, 61)
-    assert Exposure(attack, "-300 HU", False, {}, None, match=matched).shows == shows
+    assert Exposure(attack, surface, False, {}, None, match=matched).shows == shows
 
 
 @pytest.mark.parametrize(

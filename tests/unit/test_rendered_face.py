@@ -167,3 +167,22 @@ def test_of_several_boxes_the_points_most_like_a_face_are_taken_and_none_makes_a
     first = sightings[0]
     monkeypatch.setattr(rendered_face, "_sightings", lambda *_: iter(sightings))
     assert look(window().skin, Pose(0.0)) is None, "what the detector framed shows no face"
+
+
+@pytest.mark.parametrize(
+    ("front", "around", "taken"), [(0.2, 0.5, True), (None, 0.5, False), (None, 0.9, True), (0.9, 2.0, False)]
+)
+def test_elsewhere_a_better_face_is_taken_and_in_place_of_none_a_sure_one(
+    front: float | None, around: float, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = seen()
+
+    def looked(skin: object, pose: Pose) -> Sighting | None:
+        score = around if pose in rendered_face.AROUND_POSES else front
+        return None if score is None else Sighting(score, pose, true.points)
+
+    monkeypatch.setattr(rendered_face, "look", looked)
+    monkeypatch.setattr(rendered_face, "_frontal", lambda skin, best: None)
+    found = sight(window().skin)
+    assert (found is not None and found.pose in rendered_face.AROUND_POSES) is taken
+    assert (found is None) is (front is None and not taken)

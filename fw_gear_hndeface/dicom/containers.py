@@ -187,7 +187,7 @@ def zip_entries(path: Path, where: str, budget: Budget) -> list[Entry]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
-    except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, struct.error, RuntimeError) as error:  # a version that zipfile cannot read
         raise InputError(f"{where}: the zip is damaged or cut short. Send it again.") from error
     entries: list[Entry] = []
     for info in infos:

@@ -17,7 +17,6 @@ from skimage.draw import polygon2mask
 
 from fw_gear_hndeface.methods.contract import Method, Scene
 from fw_gear_hndeface.model import Float, Grid, Mask, Proposal, Volume
-from fw_gear_hndeface.ops.front import positions
 from fw_gear_hndeface.ops.morphology import large_parts
 from fw_gear_hndeface.ops.parts import features
 from fw_gear_hndeface.ops.plain_face import plain_face
@@ -29,6 +28,7 @@ from fw_gear_hndeface.ops.relief import (
     first_crossing,
     first_inside,
     make_rays,
+    positions,
     smooth_inside,
 )
 from fw_gear_hndeface.ops.resample import AIR_HU, resample, resample_mask
@@ -197,7 +197,7 @@ def forward_mm(plain: Map, face: Face, fade: Map, telling: NDArray[np.bool_], sh
         return 0.0
     out = (plain - np.where(np.isfinite(face.obstacle), face.obstacle, 1e6))[inner]
     least = max(float(np.quantile(out, 1.0 - shape.out_share)), -shape.most_forward_mm * scale)
-    node_share, telling = _node_share(face, scale), telling & face.seen
+    node_share, telling = _node_share(face), telling & face.seen
 
     def is_enough(forward: float) -> bool:
         moved = np.minimum(fade * (plain - forward - face.skin), face.obstacle - face.skin)
@@ -211,9 +211,9 @@ def forward_mm(plain: Map, face: Face, fade: Map, telling: NDArray[np.bool_], sh
     return next((float(step) for step in steps if is_enough(step)), float(steps[-1]))
 
 
-def _node_share(face: Face, scale: float) -> Callable[[Map], float]:
+def _node_share(face: Face) -> Callable[[Map], float]:
     """A function of a cut (mm along the rays): the share of the place of facial nodes that it and the skin under it take."""
-    cheek = face.seen & _node_place(face.rays, scale)
+    scale, cheek = face.rays.frame.scale, face.seen & _node_place(face.rays)
     slant = np.hypot(1.0, np.hypot(*np.gradient(ndimage.gaussian_filter(face.skin, 2.0 * scale), face.rays.pixel_mm)))
     whole = float(slant[cheek].sum()) * (NODES_MM[1] - NODES_MM[0])
 
@@ -237,7 +237,7 @@ def floor(face: Face, new: Map, core: NDArray[np.bool_], scene: Scene, shape: Sh
     level = ndimage.gaussian_filter(deepest, shape.level_mm * scale / pixel_mm / 3.0)
     level = np.minimum(level, face.obstacle - 0.5 * face.thickness)
     front = np.maximum(face.skin, new)
-    inside = core & face.seen & ~_before_globes(face.rays, scene, shape) & ~_node_place(face.rays, scale)
+    inside = core & face.seen & ~_before_globes(face.rays, scene, shape) & ~_node_place(face.rays)
     share = np.minimum(ndimage.distance_transform_edt(inside) * pixel_mm / (shape.level_fade_mm * scale), 1.0)
     levelled = front + share * np.clip(level - front, 0.0, shape.most_level_mm * scale)
     return np.maximum(face.skin + SHELL_MM, np.where(share > 0.0, levelled, -np.inf))
@@ -254,9 +254,9 @@ def _before_globes(rays: Rays, scene: Scene, shape: Shape) -> NDArray[np.bool_]:
     return found
 
 
-def _node_place(rays: Rays, scale: float) -> NDArray[np.bool_]:
+def _node_place(rays: Rays) -> NDArray[np.bool_]:
     """Rays through the place of facial nodes."""
-    x, z = (at / scale for at in positions(rays))
+    x, z = (at / rays.frame.scale for at in positions(rays))
     beside = (np.abs(x) > CHEEK_X_MM[0]) & (np.abs(x) < CHEEK_X_MM[1])
     return np.asarray(beside & (z > CHEEK_Z_MM[0]) & (z < CHEEK_Z_MM[1]))
 

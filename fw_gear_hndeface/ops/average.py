@@ -9,8 +9,8 @@ from scipy import ndimage
 
 from fw_gear_hndeface.model import Bool, Float, Landmarks
 from fw_gear_hndeface.ops.frame import HeadFrame
-from fw_gear_hndeface.ops.front import HIGH_MM, LOW_MM, Front, around, positions
-from fw_gear_hndeface.ops.relief import Map, Rays, membrane
+from fw_gear_hndeface.ops.front import HIGH_MM, LOW_MM, Front, around
+from fw_gear_hndeface.ops.relief import Map, Rays, membrane, positions
 from fw_gear_hndeface.vocabulary import CANONICAL_FACE_MM
 
 #: Points on the skin that carry the relief; globes lie behind it and ears beside it.

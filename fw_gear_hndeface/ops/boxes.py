@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fw_gear_hndeface.model import Bool, Float, Grid
+from fw_gear_hndeface.model import Bool, Float, Grid, Volume
 
 Box = tuple[slice, slice, slice]
 
@@ -24,6 +24,12 @@ def points_box(points: Sequence[Float], grid: Grid, margin: int = 2) -> Box | No
     start = np.clip(np.floor(index.min(axis=0)).astype(int) - margin, 0, grid.shape)
     stop = np.clip(np.ceil(index.max(axis=0)).astype(int) + margin + 1, 0, grid.shape)
     return None if np.any(stop <= start) else _box(start.tolist(), stop.tolist())
+
+
+def part_around(scan: Volume, near: Grid) -> Volume:
+    """The scan's own voxels around another grid; all of the scan where that lies beside it."""
+    box = points_box([near.corners()], scan.grid)
+    return scan if box is None else scan.crop(box)
 
 
 def mask_box(array: Bool, margin: tuple[int, int, int] = (0, 0, 0)) -> Box | None:

@@ -11,7 +11,7 @@ from scipy.special import ndtr
 from fw_gear_hndeface.model import Bool, Grid, Landmarks, Mask, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.ops.near import FACE_RIM, outside_hull
-from fw_gear_hndeface.ops.relief import Map, Rays, entries, fill_nearest, first_crossing, make_rays, smooth_inside
+from fw_gear_hndeface.ops.relief import Map, Rays, entries, fill_nearest, first_crossing, make_rays, positions, smooth_inside
 from fw_gear_hndeface.ops.resample import AIR_HU, resample, resample_mask
 from fw_gear_hndeface.ops.skin import SKIN_HU
 
@@ -69,13 +69,6 @@ def _from_the_front(skin: Map, entry: Map, rays: Rays) -> Bool:
             last = np.where(ok & np.isfinite(skin[row]), skin[row], last)
             taken[row] |= ok
     return taken
-
-
-def positions(rays: Rays) -> tuple[Map, Map]:
-    """Frame x and z of every pixel, mm; shapes that broadcast to the map's."""
-    x = rays.low[0] + rays.pixel_mm * np.arange(rays.shape[1])
-    z = rays.low[2] + rays.pixel_mm * np.arange(rays.shape[0])
-    return x[None, :], z[:, None]
 
 
 def whole_face(rays: Rays, landmarks: Landmarks, margin_mm: float) -> Bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fw_gear_hndeface.ops.front import positions
-from fw_gear_hndeface.ops.relief import Map, Rays
+from fw_gear_hndeface.ops.relief import Map, Rays, positions
 
 #: Length by which positions are divided before powers are taken, mm.
 UNIT_MM = 50.0

@@ -68,6 +68,13 @@ def make_rays(frame: HeadFrame, low: Float, high: Float, pixel_mm: float = 1.0) 
     return Rays(frame, frame.grid(low, high, pixel_mm), np.asarray(low, dtype=np.float64), pixel_mm)
 
 
+def positions(rays: Rays) -> tuple[Map, Map]:
+    """Frame x and z of every pixel, mm; shapes that broadcast to the map's."""
+    x = rays.low[0] + rays.pixel_mm * np.arange(rays.shape[1])
+    z = rays.low[2] + rays.pixel_mm * np.arange(rays.shape[0])
+    return x[None, :], z[:, None]
+
+
 def along_rays_mm(grid: Grid, frame: HeadFrame) -> float:
     """How thick a grid's voxels are along the rays from the front, mm."""
     return float(np.linalg.norm(frame.axes[1] @ grid.affine[:3, :3]))
@@ -95,8 +102,7 @@ def first_inside(rays: Rays, mask: Mask) -> Map:
 
 def entries(rays: Rays, grid: Grid) -> Float:
     """Frame y at which each ray comes between the first and the last plane of voxels along each index axis, (3, R, C), mm."""
-    z, x = (rays.low[axis] + rays.pixel_mm * np.arange(n) for axis, n in zip((2, 0), rays.shape, strict=True))
-    x, z = np.broadcast_arrays(x[None, :], z[:, None])
+    x, z = np.broadcast_arrays(*positions(rays))
     start = np.moveaxis(grid.to_index(rays.frame.to_patient(np.stack([x, np.zeros_like(x), z], axis=-1))), -1, 0)
     slope = np.linalg.inv(grid.affine[:3, :3]) @ rays.frame.axes[1]
     slope = np.where(np.abs(slope) > 1e-6, slope, 1e-6)[:, None, None]
@@ -104,15 +110,14 @@ def entries(rays: Rays, grid: Grid) -> Float:
     return np.asarray(np.minimum((-0.5 - start) / slope, (last - start) / slope))
 
 
-def without_cuts(rays: Rays, relief: Map, grid: Grid) -> Map:
-    """The relief without rays that come into the scan in the midst of something: what they meet is a cut, not a surface.
+def cut_end(rays: Rays, grid: Grid) -> Map:
+    """Frame y up to which what a ray meets is the end of a scan, beyond which nothing was seen, and no surface; mm."""
+    return np.asarray(entries(rays, grid).max(axis=0) + along_rays_mm(grid, rays.frame) + rays.pixel_mm)
 
-    Parameters
-    ----------
-    grid : of the scan, beyond which nothing was seen
-    """
-    slack = along_rays_mm(grid, rays.frame) + rays.pixel_mm
-    return np.where(relief < entries(rays, grid).max(axis=0) + slack, np.nan, relief)
+
+def without_cuts(relief: Map, end: Map) -> Map:
+    """The relief without rays that come into the scan in the midst of something, by `cut_end`."""
+    return np.where(relief < end, np.nan, relief)
 
 
 def fill_nearest(field: Map) -> Map:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from fw_gear_hndeface.model import Bool, Float, Volume
-from fw_gear_hndeface.ops.boxes import points_box
+from fw_gear_hndeface.ops.boxes import part_around
 from fw_gear_hndeface.ops.relief import Map, Rays, along_rays_mm
 
 Single = NDArray[np.float32]
@@ -66,11 +66,6 @@ class Texture:
     air_hu: float
     air_sd: float
 
-    @classmethod
-    def even(cls, tissue_hu: float, grain: Grain, air_hu: float = -1000.0, air_sd: float = 0.0) -> Texture:
-        """The same tissue everywhere."""
-        return cls(np.full((1, 1, 1), tissue_hu, dtype=np.float32), np.zeros(3), 1.0, grain, air_hu, air_sd)
-
     def tissue_hu(self, x: Float, y: Float, z: Float) -> Single:
         """Mean of the tissue around frame positions, HU."""
         index = [(at - low) / self.step_mm for at, low in zip((z, y, x), self.low[::-1], strict=True)]
@@ -94,7 +89,7 @@ def measure_texture(scan: Volume, head: Volume, rays: Rays, skin: Map, seen: Boo
     air_hu, air_sd = _robust(air, -1000.0, 0.0)
     low = rays.low + rays.pixel_mm * (BLOCK - 1) / 2.0
     mean = local_mean(np.where(looked, head.array, np.float32(0.0)), looked)
-    grain = measure_grain(_around(scan, rays))
+    grain = measure_grain(part_around(scan, rays.grid))
     return Texture(mean, low, BLOCK * rays.pixel_mm, grain, float(np.clip(air_hu, -1024.0, -950.0)), min(air_sd, MOST_AIR_SD))
 
 
@@ -123,11 +118,6 @@ def _blocks(field: Single) -> Single:
     k, j, i = (n // BLOCK for n in field.shape)
     whole = field[: k * BLOCK, : j * BLOCK, : i * BLOCK].reshape(k, BLOCK, j, BLOCK, i, BLOCK)
     return np.asarray(whole.mean(axis=(1, 3, 5), dtype=np.float32))
-
-
-def _around(scan: Volume, rays: Rays) -> Volume:
-    box = points_box([rays.grid.corners()], scan.grid)
-    return scan if box is None else scan.crop(box)
 
 
 def measure_grain(scan: Volume) -> Grain:

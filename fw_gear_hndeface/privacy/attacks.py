@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from fw_gear_hndeface.model import Bool, Float, Mask, Volume
-from fw_gear_hndeface.ops.boxes import points_box
+from fw_gear_hndeface.ops.boxes import part_around
 from fw_gear_hndeface.ops.frame import HeadFrame
-from fw_gear_hndeface.ops.relief import Map, Rays, first_crossing, make_rays
+from fw_gear_hndeface.ops.relief import Map, Rays, cut_end, first_crossing, make_rays
 from fw_gear_hndeface.ops.render import Surface, extract_surface
 from fw_gear_hndeface.ops.resample import AIR_HU, resample_mask
 from fw_gear_hndeface.ops.skin import SKIN_HU, analysis_volume
@@ -57,6 +58,11 @@ class Exposed:
     def cleaned(self) -> Field:
         """The head without equipment."""
         return np.where(self.near, self.hu, np.float32(AIR_HU))
+
+    @cached_property
+    def cut_end(self) -> Map:
+        """Frame y up to which what a ray meets is the end of the scan, mm; the same for every guess."""
+        return cut_end(self.rays, self.scan.grid)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +191,7 @@ def _fill_texture(exposed: Exposed) -> Iterator[Guess]:
 
 
 def _calm_cores(exposed: Exposed) -> Iterator[tuple[str, Bool]]:
-    scan = _face_part(exposed)
+    scan = part_around(exposed.scan, exposed.rays.grid)
     fill = np.stack([_like_fill(plane.astype(np.float32)) for plane in scan.array])
     dense, fill = (_moved(Mask(scan.grid, array, "texture"), exposed) for array in (scan.array > SKIN_HU, fill))
     yield "fill taken off", dense & ~_largest(ndimage.binary_closing(fill))
@@ -215,12 +221,6 @@ def _largest(array: Bool) -> Bool:
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return np.asarray(labels == int(sizes.argmax()))
-
-
-def _face_part(exposed: Exposed) -> Volume:
-    """The scan's own voxels around the face."""
-    box = points_box([exposed.rays.grid.corners()], exposed.scan.grid)
-    return exposed.scan if box is None else exposed.scan.crop(box)
 
 
 def _local_deviation(hu: Field) -> Field:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fw_gear_hndeface.model import Grid, Mask, Volume
-from fw_gear_hndeface.ops.boxes import points_box
+from fw_gear_hndeface.ops.boxes import part_around
 from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.ops.render import Surface
 from fw_gear_hndeface.privacy.attacks import ATTACKS, Attack, Exposed, expose
@@ -115,8 +115,7 @@ def _confirmed(first: Match, surface: Surface, original: Sequence[View]) -> Matc
 
 def _thinned(scan: Volume, near: Grid) -> Volume:
     """The scan around a grid with slices left out, all pixels of the others kept."""
-    box = points_box([near.corners()], scan.grid)
-    part = scan if box is None else scan.crop(box)
+    part = part_around(scan, near)
     every = max(int(THIN_MM / float(part.grid.spacing_mm[0])), 1)
     array, affine = part.array[::every], part.grid.affine.copy()
     affine[:3, 0] *= every

@@ -182,7 +182,7 @@ def run_battery(exposed: Exposed, original: Original | None = None, attacks: Ite
 
 def _seen(guess: Guess, exposed: Exposed) -> Map:
     """The relief of a guess where the scan shows a surface; the edge of what was scanned is none."""
-    return without_cuts(guess.rays, guess.relief(), exposed.scan.grid)
+    return without_cuts(guess.relief(), exposed.cut_end)
 
 
 def _same(one: Map, other: Map) -> bool:

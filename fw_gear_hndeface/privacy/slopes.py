@@ -138,13 +138,13 @@ def likenesses(one: Float, others: Float) -> Float:
 
     Parameters
     ----------
-    one : (2, pixels)
-    others : (heads, 2, pixels)
+    one : (2, pixels), or (heads, 2, pixels) for each to be compared with its other
+    others : (heads, 2, pixels), or (1, 2, pixels) for the same other of all
     """
     guess, truth = one - common(), others - common()
     known = np.isfinite(truth)
     shown = known & np.isfinite(guess)
-    a = _centred(np.broadcast_to(guess, truth.shape), shown)
+    a = _centred(guess, shown)
     b = _centred(truth, known)
     spread = np.sqrt((a**2).sum(axis=(1, 2)) * (b**2).sum(axis=(1, 2)))
     return np.asarray((a * b).sum(axis=(1, 2)) / np.maximum(spread, 1e-9))
@@ -167,7 +167,7 @@ def match_shape(guess: Float, original: Float) -> ShapeMatch:
 def _beyond_blanks(guess: Float, original: Float, own: float) -> float:
     """By how many standard deviations (of Fisher's z) a likeness stands out of those of defaced strangers that show as much."""
     seen = np.where(np.isfinite(guess), defaced_strangers(), np.nan)
-    blank = np.array([likenesses(one, original[None])[0] for one in seen])
+    blank = likenesses(seen, original[None])
     told, blanks = np.arctanh(min(own, MOST_LIKENESS)), np.arctanh(np.minimum(blank, MOST_LIKENESS))
     return (float(told) - float(blanks.mean())) / max(float(blanks.std()), LEAST_SPREAD)
 

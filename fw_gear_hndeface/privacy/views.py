@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from fw_gear_hndeface.model import Float, Mask, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
-from fw_gear_hndeface.ops.relief import first_crossing, make_rays, without_cuts
+from fw_gear_hndeface.ops.relief import cut_end, first_crossing, make_rays, without_cuts
 from fw_gear_hndeface.ops.render import Picture, Pose, Surface, extract_surface, render
 from fw_gear_hndeface.ops.resample import AIR_HU, resample_mask
 from fw_gear_hndeface.ops.skin import analysis_volume
@@ -47,7 +47,7 @@ def face_skin(scan: Volume, patient: Sequence[Mask], frame: HeadFrame, threshold
     found = extract_surface(cleaned, threshold)
     points = frame.to_frame(found.points.astype(np.float64)).astype(np.float32)
     surface = Surface(points, found.normals @ frame.axes.T.astype(np.float32))
-    return Skin(surface, slopes(rays, without_cuts(rays, first_crossing(rays, cleaned, threshold), scan.grid)))
+    return Skin(surface, slopes(rays, without_cuts(first_crossing(rays, cleaned, threshold), cut_end(rays, scan.grid))))
 
 
 def face_surface(scan: Volume, patient: Sequence[Mask], frame: HeadFrame, threshold: float) -> Surface:

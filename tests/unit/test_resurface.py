@@ -17,7 +17,14 @@ from fw_gear_hndeface.ops.texture import Grain, Texture, measure_texture
 #: Step of the scan along the rays, mm.
 STEP_MM = 1.3
 FRAME = HeadFrame(np.array([4.0, -100.0, 50.0]), np.eye(3), 1.0)
-TEXTURE = Texture.even(40.0, Grain(12.0), air_sd=4.0)
+
+
+def even(tissue_hu: float) -> Texture:
+    """The same tissue everywhere."""
+    return Texture(np.full((1, 1, 1), tissue_hu, dtype=np.float32), np.zeros(3), 1.0, Grain(12.0), -1000.0, 4.0)
+
+
+TEXTURE = even(40.0)
 #: The old skin is made anew to this depth.
 SHELL_MM = 2.5
 #: The new skin: 2.5 mm and two voxels, of 70 HU.
@@ -112,7 +119,7 @@ def test_thresholds_up_to_muscle_meet_the_new_skin_and_not_what_lies_under_the_f
     _, y, _ = places(block().grid)
     layered = np.where(y > 4.0, 45, block().array).astype(np.int16)
     after = layered.astype(float)
-    fat = Texture.even(-90.0, Grain(12.0), air_sd=4.0)
+    fat = even(-90.0)
     made = resurface(Volume(block().grid, layered), facing(-8.0), fat, seed=3, method="test")
     after[made.change.array] = made.fill_hu
     depth = np.where(after > 0.0, y, np.inf)

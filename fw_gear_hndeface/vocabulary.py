@@ -84,7 +84,14 @@ CANONICAL_FACE_MM: dict[str, tuple[float, float, float]] = {
 }
 
 #: Names of the registered landmark sources.
-LANDMARK_SOURCES: tuple[str, ...] = ("rtstruct", "rendered_face", "segmentation", "totalsegmentator", "geometry")
+LANDMARK_SOURCES: tuple[str, ...] = (
+    "rtstruct",
+    "rendered_face",
+    "segmentation",
+    "totalsegmentator",
+    "geometry",
+    "fitted_shape",
+)
 
 #: How a study of a batch can end: a verdict, input that cannot be read, a failure of something else; 'new' has no end yet.
 UNREADABLE, FAILED, NEW = "unreadable", "failed", "new"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fw_gear_hndeface.landmarks import geometry, rendered_face, rtstruct, segmentation, totalsegmentator
-from fw_gear_hndeface.landmarks.consensus import Face, agree
+from fw_gear_hndeface.landmarks import fitted_shape, geometry, rendered_face, rtstruct, segmentation, totalsegmentator
+from fw_gear_hndeface.landmarks.consensus import Face, agree, is_sure
 from fw_gear_hndeface.landmarks.contract import Evidence, Source
-from fw_gear_hndeface.model import Landmarks
 
 SOURCES: dict[str, Source] = {
-    module.SOURCE.name: module.SOURCE for module in (rtstruct, rendered_face, segmentation, totalsegmentator, geometry)
+    module.SOURCE.name: module.SOURCE
+    for module in (rtstruct, rendered_face, segmentation, totalsegmentator, geometry, fitted_shape)
 }
 
 
@@ -23,7 +23,10 @@ def find_face(evidence: Evidence, wanted: str = "auto", *, model: str = "dlib68"
     asked = SOURCES if wanted == "auto" else {wanted: SOURCES[wanted]}
     if model == "none":
         asked = {name: source for name, source in asked.items() if source.model == ""}
-    answers: dict[str, Landmarks] = {name: source.locate(evidence) for name, source in asked.items()}
+    first = [name for name, source in asked.items() if not source.last or len(asked) == 1]
+    answers = {name: asked[name].locate(evidence) for name in first}
+    if not is_sure(answers, evidence.head):
+        answers |= {name: source.locate(evidence) for name, source in asked.items() if name not in answers}
     return agree(answers, evidence.head)
 
 

@@ -27,8 +27,12 @@ EYES = ("globe_left", "globe_right")
 UPPER = ("globe", "brow", "canthus", "nasion")
 #: Sources that stand for what a person or a network outlined.
 GIVEN = ("rtstruct", "segmentation", "totalsegmentator")
+#: Sources that need no detector, and what they are called.
+STRAIGHT = {"geometry": "jaw profile", "fitted_shape": "fitted shape"}
 #: A detection less sure than this needs the jaw profile's agreement.
 SURE_MM = 4.4
+#: A fitted shape that is less sure than this does not overrule the profile, mm.
+SURE_FIT_MM = 8.0
 #: Sigma of a face that only one unsure witness places, mm: more than any run accepts by default.
 UNSURE_MM = 15.0
 #: An unsure detection whose left and right are turned so far from the profile's is a chance find beside the face.
@@ -64,17 +68,42 @@ class Face:
 def agree(answers: Mapping[str, Landmarks], head: HeadScan) -> Face | None:
     """One face from the sources' answers.
 
-    The rendered face leads where its shape is a face's; what is drawn or segmented outranks it; the profile takes over where
-    no detector saw a face, and is the witness against chance finds of the detector. A face that does not look to the front of
-    the patient is a finding: its position label may be wrong.
+    The rendered face leads where its shape is a face's; what is drawn or segmented outranks it; the jaw profile and the fitted
+    shape take over where no detector saw a face, and are the witness against chance finds of the detector. A face that does not
+    look to the front of the patient is a finding: its position label may be wrong.
     """
-    face = _combined(answers, head)
-    return face if face is None else replace(face, findings=(*face.findings, *_turned_away(face.frame)))
+    straight, told = _straight(answers)
+    face = _combined(answers, straight, head)
+    if face is None:
+        return None
+    taken = told if any(mark.source in STRAIGHT for mark in face.landmarks.values()) else ()
+    return replace(face, findings=(*face.findings, *taken, *_turned_away(face.frame)))
 
 
-def _combined(answers: Mapping[str, Landmarks], head: HeadScan) -> Face | None:
+def is_sure(answers: Mapping[str, Landmarks], head: HeadScan) -> bool:
+    """Whether a detector saw a face that needs no witness."""
     rendered = _without_cut(answers.get("rendered_face", Landmarks({})), head)
-    drawn, profile = _surest(answers, GIVEN), answers.get("geometry", Landmarks({}))
+    return _frame(rendered) is not None and _least_sigma(rendered) <= SURE_MM
+
+
+def _straight(answers: Mapping[str, Landmarks]) -> tuple[Landmarks, tuple[Finding, ...]]:
+    """The face without a detector: of profile and fitted shape their mean where they agree, else the shape, if it is sure."""
+    profile, fitted = (answers.get(name, Landmarks({})) for name in STRAIGHT)
+    one, other = _frame(profile), _frame(fitted)
+    if one is None or other is None:
+        return profile if other is None else fitted, ()
+    apart = _apart(one, other)
+    if apart <= SAME_FACE_MM:
+        return Landmarks(
+            {name: replace(mark, point=(mark.point + fitted[name].point) / 2) for name, mark in profile.items()}
+        ), ()
+    finding = _disagreement(apart, _called(fitted), _called(profile))
+    return fitted if _least_sigma(fitted) <= SURE_FIT_MM else _doubted(fitted), (finding,)
+
+
+def _combined(answers: Mapping[str, Landmarks], profile: Landmarks, head: HeadScan) -> Face | None:
+    rendered = _without_cut(answers.get("rendered_face", Landmarks({})), head)
+    drawn = _surest(answers, GIVEN)
     rendered, drawn, findings = _reconciled(rendered, drawn)
     frame, witness = _frame(rendered.updated(drawn)), _frame(profile)
     if frame is None:
@@ -91,8 +120,8 @@ def _combined(answers: Mapping[str, Landmarks], head: HeadScan) -> Face | None:
     askew = _turned_deg(frame, witness) > MOST_TURNED_DEG
     straight = _cut_face(_backed(profile, drawn), witness, head, ()) if askew else None
     if straight is not None:
-        return replace(straight, findings=(_disagreement(apart, "jaw profile"),))
-    return Face(_doubted(combined), frame, (_disagreement(apart, "detected face"),))
+        return replace(straight, findings=(_disagreement(apart, _called(profile), "detected face"),))
+    return Face(_doubted(combined), frame, (_disagreement(apart, "detected face", _called(profile)),))
 
 
 def _surest(answers: Mapping[str, Landmarks], names: tuple[str, ...]) -> Landmarks:
@@ -208,8 +237,12 @@ def _turned_away(frame: HeadFrame) -> tuple[Finding, ...]:
     return (Finding(Level.WARNING, "face_turned", text, "landmarks"),)
 
 
-def _disagreement(distance: float, taken: str) -> Finding:
-    text = f"The detected face and the jaw profile lie {distance:.0f} mm apart; the {taken} was taken. Look at the zone."
+def _called(landmarks: Landmarks) -> str:
+    return STRAIGHT[next(iter(landmarks.values())).source]
+
+
+def _disagreement(distance: float, taken: str, other: str) -> Finding:
+    text = f"The {taken} and the {other} lie {distance:.0f} mm apart; the {taken} was taken. Look at the zone."
     return Finding(Level.WARNING, "landmarks_disagree", text, "landmarks")
 
 

@@ -28,6 +28,8 @@ class Source:
     missing: Callable[[], str | None] = field(default=lambda: None)
     #: Landmark model that it loads (`vocabulary.LANDMARK_MODELS`), if any.
     model: str = ""
+    #: Whether it is asked only where the others place no sure face: it takes its time.
+    last: bool = False
 
 
 def nothing() -> Landmarks:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from fw_gear_hndeface.landmarks.consensus import Face, agree
+from fw_gear_hndeface.landmarks.consensus import Face, agree, is_sure
 from fw_gear_hndeface.model import Landmark, Landmarks, Level, Mask, View, Volume
 from fw_gear_hndeface.ops.head import HeadScan
 from fw_gear_hndeface.ops.resample import lps_grid
@@ -179,6 +179,32 @@ def test_an_unsure_detection_askew_beside_the_profile_is_a_chance_find(yaw_deg: 
     if taken == "geometry":
         assert "the jaw profile was taken" in face.findings[0].message
         assert face.sigma_mm == pytest.approx(7.0, abs=0.5)
+
+
+def test_profile_and_fitted_shape_that_agree_give_their_middle() -> None:
+    face = face_of(
+        top_mm=-8.0, geometry=marks("geometry", 7.0, 0.0), fitted_shape=marks("fitted_shape", 8.0, 0.0, (0, 0, 12.0))
+    )
+    middle = np.add(CANONICAL_FACE_MM["chin"], [0.0, 0.0, 6.0])
+    assert np.linalg.norm(face.landmarks["chin"].point - middle) < 1.0
+    assert face.findings == ()
+
+
+@pytest.mark.parametrize(("sigma_mm", "believed"), [(8.0, True), (10.0, False)])
+def test_a_sure_fitted_shape_overrules_the_profile_and_tells(sigma_mm: float, believed: bool) -> None:
+    """Skulls of some heads have no jaw where the profile looks for one: it was off by 67 mm."""
+    fitted = marks("fitted_shape", sigma_mm, 0.0)
+    face = face_of(top_mm=-8.0, geometry=marks("geometry", 7.0, 0.0, (0, 0, 67.0)), fitted_shape=fitted)
+    assert np.linalg.norm(face.landmarks["chin"].point - fitted["chin"].point) < 1.0
+    assert [finding.code for finding in face.findings] == ["landmarks_disagree"]
+    assert "the fitted shape was taken" in face.findings[0].message
+    assert (face.sigma_mm < 12.0) is believed
+
+
+def test_only_an_unsure_detection_or_none_asks_for_a_witness() -> None:
+    assert is_sure({"rendered_face": marks("rendered_face", 3.0)}, head())
+    assert not is_sure({"rendered_face": marks("rendered_face", 5.0)}, head())
+    assert not is_sure({"rendered_face": Landmarks({}), "geometry": marks("geometry", 3.0)}, head())
 
 
 def test_a_face_beside_the_scan_is_not_in_view() -> None:

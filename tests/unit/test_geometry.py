@@ -9,9 +9,10 @@ import pytest
 
 from fw_gear_hndeface.landmarks import geometry
 from fw_gear_hndeface.landmarks.contract import Evidence
-from fw_gear_hndeface.landmarks.geometry import SOURCE, Profile, find_chin, find_nose, read_profile
+from fw_gear_hndeface.landmarks.geometry import SOURCE, find_chin, find_nose
 from fw_gear_hndeface.model import Landmarks, Volume
 from fw_gear_hndeface.ops.head import head_windows
+from fw_gear_hndeface.ops.profile import Profile, read_profile
 from fw_gear_hndeface.ops.resample import lps_grid
 from tests import phantom as make
 from tests.chain import SEED

@@ -11,18 +11,21 @@ from skimage.filters import threshold_otsu
 
 from fw_gear_hndeface.model import Bool, Float, Grid, Landmarks, Mask, Roi, Volume
 from fw_gear_hndeface.ops.parts import features
+from fw_gear_hndeface.ops.plain_face import plain_face
 from fw_gear_hndeface.ops.polygons import rasterise
 from fw_gear_hndeface.ops.relief import Map, Rays
 from fw_gear_hndeface.ops.resample import AIR_HU, lps_grid, resample, resample_mask, sample
 from fw_gear_hndeface.ops.skin import SKIN_HU
 from fw_gear_hndeface.ops.transform import Affine, Transform
 from fw_gear_hndeface.privacy.attacks import Attack, Exposed, Field, Guess
-from fw_gear_hndeface.privacy.battery import Exposure, Original, look, measure_guess
+from fw_gear_hndeface.privacy.battery import Exposure, Original, look, measure_guess, tells
 
 #: How far a contour may lie in the air before the skin, mm beyond half a voxel, and how much of it.
 OUTSIDE_MM, OUTSIDE_ML = 3.0, 1.0
 #: The same where the original tells what was air from the first: carried regions and doses reached at most 0.04 mL.
 MATCHED_OUTSIDE_ML = 0.3
+#: No skin of a face lies farther behind a plain face than this, mm at scale 1.
+INWARDS_MM = 25.0
 #: Edges of a dose, shares of its maximum.
 DOSE_LEVELS = (0.001, 0.01, 0.05)
 #: Percentiles of the foreground at which other images are cut.
@@ -55,7 +58,7 @@ class Seat:
         """What guesses from an object beside the scan show; the recogniser looks at the most telling one."""
         attack = Attack(name, "object beside the scan", lambda _: iter(()))
         measured = [measure_guess(guess, guess.relief(), attack, self.original) for guess in guesses]
-        measured.sort(key=_telling, reverse=True)
+        measured.sort(key=tells, reverse=True)
         return [look(one, self.original) if n == 0 else one for n, one in enumerate(measured)]
 
     def field(self, volume: Volume, outside: float) -> Field:
@@ -77,12 +80,6 @@ class Seat:
         if self.way is None:
             return np.asarray(resample_mask(drawn, self.rays.grid).array)
         return self.field(Volume(drawn.grid, drawn.array.astype(np.float32)), 0.0) > 0.5
-
-
-def _telling(exposure: Exposure) -> float:
-    if exposure.error is not None:
-        return exposure.error.recovered
-    return max((sign.correlation * min(sign.height, 1.0) for sign in exposure.signs.values()), default=-np.inf)
 
 
 def own_planes(roi: Roi, corners: Float) -> Mask | None:
@@ -118,6 +115,8 @@ def solid_guesses(label: str, inside: Bool, rays: Rays) -> Iterator[Guess]:
 def protruding_ml(inside: Bool, exposed: Exposed, landmarks: Landmarks, skin: Map | None = None) -> float:
     """How much of a region lies in the air before eyes, nose and mouth of the released scan, mL.
 
+    What lies far behind a plain face is the inside of a head that its end, or a method, has cut open: airways, not the room.
+
     Parameters
     ----------
     skin : the original's skin on the same rays, where it is known: what a region has before it was in the air from the first (a
@@ -127,10 +126,11 @@ def protruding_ml(inside: Bool, exposed: Exposed, landmarks: Landmarks, skin: Ma
     dense = exposed.cleaned > SKIN_HU
     # rays run along axis 1; what lies behind the first tissue is a cavity, not the room
     before = ~np.logical_or.accumulate(dense, axis=1) & zone[:, None, :]
-    free = inside & before
+    depth = exposed.rays.depth(np.arange(inside.shape[1], dtype=np.float64))[None, :, None]
+    within = plain_face(exposed.rays) + INWARDS_MM * exposed.rays.frame.scale
+    free = inside & before & (depth <= within[:, None, :])
     if skin is not None:
-        depth = exposed.rays.depth(np.arange(free.shape[1], dtype=np.float64))
-        free &= depth[None, :, None] >= skin[:, None, :]
+        free &= depth >= skin[:, None, :]
     if not free.any():
         return 0.0
     away = ndimage.distance_transform_edt(~dense, sampling=exposed.rays.pixel_mm)

@@ -190,15 +190,16 @@ def test_identity_is_shown_where_the_own_original_is_first_and_nearer_than_stran
 @pytest.mark.parametrize(
     ("sign", "score", "face"),
     [
-        (FaceSign(0.71, 0.66), np.nan, True),
-        (FaceSign(0.69, 0.66), np.nan, False),
-        (FaceSign(0.71, 0.64), np.nan, False),
-        (FaceSign(0.6, 0.5), 1.2, True),
-        (FaceSign(0.6, 0.5), 0.8, False),
-        (FaceSign(0.2, 0.1), 2.0, False),
+        (FaceSign(0.86, 0.76), np.nan, True),
+        (FaceSign(0.84, 0.76), np.nan, False),
+        (FaceSign(0.86, 0.74), np.nan, False),
+        (FaceSign(0.61, 0.46), 0.2, True),
+        (FaceSign(0.61, 0.46), 0.05, False),
+        (FaceSign(0.59, 0.46), 2.0, False),
+        (FaceSign(0.9, 0.3), 2.0, False),
     ],
 )
-def test_a_face_is_a_natural_relief_or_a_sure_detection_on_one_that_is_not_flat(
+def test_a_face_is_a_natural_relief_or_a_face_that_a_detector_sees_on_one_that_is_not_flat(
     sign: FaceSign, score: float, face: bool
 ) -> None:
     looks = Looks(np.zeros((6, 128)), 6, score)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fw_gear_hndeface.errors import HndefaceError, LandmarkError, PrivacyError, ProtectionError
 from fw_gear_hndeface.landmarks import Evidence, Face, find_face
-from fw_gear_hndeface.methods import REGISTRY, Scene
+from fw_gear_hndeface.methods import REGISTRY, Scene, bounds_of, propose
 from fw_gear_hndeface.model import Finding, LabelMap, Level, Mask, Plan, Roi, RoiKind, Volume
 from fw_gear_hndeface.networks.wanted import network_labels
 from fw_gear_hndeface.ops.boxes import Box, points_box
@@ -114,7 +114,8 @@ class Defaced:
 class _Attempt:
     """One try of the method: the plan, the scan it makes, and what verification and the recogniser say of it.
 
-    `contested` are the indices (N, 3) of voxels that the method would change and that are kept.
+    `contested` are the indices (N, 3) of voxels that the method would change and that are kept; `ears_ml` is what was to be
+    changed of outer ears, None where they were not asked for.
     """
 
     strength: float
@@ -124,6 +125,7 @@ class _Attempt:
     cost: Cost
     surface: Surface
     assessment: Assessment
+    ears_ml: float | None = None
 
 
 def deface_case(case: Case, settings: Settings, seed: int, stage: Stage) -> Defaced | None:
@@ -165,7 +167,8 @@ def deface_located(case: Case, found: tuple[HeadScan, Face], settings: Settings,
     case, outlines = _without_outlines(case, head)
     with stage("protect", 0.35):
         kept = protect(case, head, face, settings)
-    scene = Scene(case.scan, head.body, kept, face.landmarks, face.frame, seed, fill=settings.fill, labels=case.labels)
+    scene = Scene(case.scan, head.body, kept, face.landmarks, face.frame, seed, labels=case.labels)
+    scene = replace(scene, fill=settings.fill, ears=settings.flattens_ears)
     with aligned_by(settings.landmark_model):
         with stage("privacy", 0.4):
             skin = face_skin(scene.scan, [scene.body], scene.frame, SKIN_HU)
@@ -175,13 +178,7 @@ def deface_located(case: Case, found: tuple[HeadScan, Face], settings: Settings,
         with stage("attacks", 0.72):
             attempts = try_attacks(best.after, [head.body, best.plan.change], face.frame, known)
             _demand_unmatched(case.label, attempts, settings)
-    findings = [*outlines, *face.findings, *_exposed(case, best.contested, settings)]
-    if settings.landmark_model == "none":
-        text = "The privacy check aligned faces by the detector's box, against strangers aligned alike: landmark_model=none."
-        findings.append(Finding(Level.INFO, "aligned_by_box", text, case.label))
-    if best.strength != STRENGTHS[0]:
-        text = f"The first try came near the original; the one at strength {best.strength:g} was taken."
-        findings.append(Finding(Level.INFO, "stronger_try", text, case.label))
+    findings = (*outlines, *face.findings, *_exposed(case, best.contested, settings), *_way_taken(case, best, settings))
     with stage("verify", 0.75):
         costs = roi_costs(case.scan, best.after, case.rois)
         labelled = label_costs(case.scan, best.after, case.labels)
@@ -189,9 +186,22 @@ def deface_located(case: Case, found: tuple[HeadScan, Face], settings: Settings,
         shown = Shown(best.after, best.plan.change, tuple(cost.roi for cost in costs), face.frame)
         before = skin.surface if settings.report_before_images else None
         exhibit = make_exhibit(shown, best.surface, best.assessment.sights, attempts, before)
-    return Defaced(
-        face, best.plan, best.cost, costs, best.assessment, best.strength, exhibit, tuple(findings), attempts, labelled
-    )
+    return Defaced(face, best.plan, best.cost, costs, best.assessment, best.strength, exhibit, findings, attempts, labelled)
+
+
+def _way_taken(case: Case, best: _Attempt, settings: Settings) -> list[Finding]:
+    """What a reader must know of how the result came about."""
+    findings = []
+    if settings.landmark_model == "none":
+        text = "The privacy check aligned faces by the detector's box, against strangers aligned alike: landmark_model=none."
+        findings.append(Finding(Level.INFO, "aligned_by_box", text, case.label))
+    if best.ears_ml == 0.0:
+        text = f"{case.label}: ears=flatten found no outer ear in the scan; none was changed. Look at the sides of the head."
+        findings.append(Finding(Level.WARNING, "no_ears", text, case.label))
+    if best.strength != STRENGTHS[0]:
+        text = f"The first try came near the original; the one at strength {best.strength:g} was taken."
+        findings.append(Finding(Level.INFO, "stronger_try", text, case.label))
+    return findings
 
 
 def _demand_unmatched(label: str, attempts: Sequence[Attempt], settings: Settings) -> None:
@@ -232,20 +242,19 @@ def _best_attempt(scene: Scene, original: tuple[Skin, Sequence[View]], settings:
 
 
 def _attempt(scene: Scene, name: str, original: tuple[Skin, Sequence[View]], stage: Stage) -> _Attempt:
-    method = REGISTRY[name]
     with stage("change", 0.5):
-        proposal = method.propose(scene)
+        proposal, ears_ml = propose(name, scene)
         plan = proposal.without(scene.keep)
         wanted = set_cells(proposal.change.array)
         contested = wanted[scene.keep.array[tuple(wanted.T)]]
         del proposal, wanted  # as large as the scan
         after = plan.apply(scene.scan)
     with stage("verify", 0.6):
-        cost = verify(scene.scan, after, plan, scene.frame, method.bounds)
+        cost = verify(scene.scan, after, plan, scene.frame, bounds_of(name, ears=scene.ears))
     with stage("privacy", 0.7):
         skin = face_skin(after, [scene.body, plan.change], scene.frame, SKIN_HU)
         assessment = replace(assess(original[1], skin.surface), shape=shape_match(original[0], skin))
-    return _Attempt(scene.strength, contested, plan, after, cost, skin.surface, assessment)
+    return _Attempt(scene.strength, contested, plan, after, cost, skin.surface, assessment, ears_ml)
 
 
 def locate(case: Case, settings: Settings) -> tuple[HeadScan, Face] | None:
@@ -298,7 +307,7 @@ def protect(case: Case, head: HeadScan, face: Face, settings: Settings) -> Mask:
     """What must not change, on the scan's grid: every rule near the face, and padding everywhere."""
     method = REGISTRY[settings.method]
     kept = np.zeros(case.scan.grid.shape, dtype=np.bool_)
-    box = _face_box(case.scan, face, method.bounds.reach_mm)
+    box = _face_box(case.scan, face, bounds_of(settings.method, ears=settings.flattens_ears).reach_mm)
     if box is not None:
         near = case.scan.crop(box)
         margins = settings.target_margin_mm, settings.organ_margin_mm

@@ -312,6 +312,17 @@ class Proposal:
             raise ValueError("the fill must be finite")
         object.__setattr__(self, "fill_hu", _read_only(self.fill_hu))
 
+    def joined(self, other: Proposal) -> Proposal:
+        """Both proposals; where both want a voxel, this one has it."""
+        self.change.grid.require_match(other.change.grid)
+        ours, theirs = np.flatnonzero(self.change.array), np.flatnonzero(other.change.array)
+        at = np.union1d(ours, theirs)
+        fill = np.empty(at.size, dtype=np.float32)
+        fill[np.searchsorted(at, theirs)] = other.fill_hu
+        fill[np.searchsorted(at, ours)] = self.fill_hu
+        change = Mask(self.change.grid, self.change.array | other.change.array, f"{self.change.name} and {other.change.name}")
+        return Proposal(change, fill, self.method)
+
     def without(self, keep: Mask) -> Plan:
         """The plan that leaves every kept voxel alone: the one place where `keep` is taken away."""
         self.change.grid.require_match(keep.grid)

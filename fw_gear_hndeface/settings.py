@@ -61,6 +61,11 @@ class Settings:
         "What takes the face's place in methods that leave it open: auto as the method does, face for tissue like the "
         "neighbours', air, or a number of HU (-1024 to 3071).",
     )
+    ears: str = _option(
+        "keep",
+        "Outer ears: keep them, or flatten: take off what stands out of the sides of the head as a leaf, not the canal.",
+        choices=("keep", "flatten"),
+    )
     targets: str = _option(
         "keep",
         "Where the face zone meets a target volume: keep its voxels and report, or refuse the study.",
@@ -122,6 +127,11 @@ class Settings:
             raise SettingsError(
                 "Setting landmarks: rendered_face needs a landmark_model; got none. Take dlib68 or landmarks=auto."
             )
+
+    @property
+    def flattens_ears(self) -> bool:
+        """Whether the outer ears are taken off."""
+        return self.ears == "flatten"
 
     @property
     def totalseg_task_names(self) -> tuple[str, ...]:

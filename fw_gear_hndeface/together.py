@@ -13,7 +13,7 @@ import numpy as np
 
 from fw_gear_hndeface.casework import Case, Defaced, Stage
 from fw_gear_hndeface.errors import VerificationError
-from fw_gear_hndeface.methods import REGISTRY
+from fw_gear_hndeface.methods import bounds_of
 from fw_gear_hndeface.model import Finding, Level, Mask, Plan, Proposal, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
 from fw_gear_hndeface.ops.head import head_windows
@@ -51,7 +51,7 @@ def follow_leader(case: Case, leader: Defaced, settings: Settings, stage: Stage)
         after = plan.apply(case.scan)
     with stage("verify", 0.6):
         try:
-            cost = verify(case.scan, after, plan, frame, REGISTRY[settings.method].bounds)
+            cost = verify(case.scan, after, plan, frame, bounds_of(settings.method, ears=settings.flattens_ears))
         except VerificationError:
             return None
     with stage("privacy", 0.7), aligned_by(settings.landmark_model):

@@ -25,6 +25,7 @@ class Scene:
     seed : of everything random
     strength : 1 by default; a second try after a failed privacy check asks for more
     labels : segmented structures, each map on a grid of its own
+    ears : whether the outer ears go, too, whatever the method
     fill : what takes the face's place where a method leaves that open: auto, face, air, or a number of HU
     """
 
@@ -36,6 +37,7 @@ class Scene:
     seed: int
     strength: float = 1.0
     fill: str = "auto"
+    ears: bool = False
     labels: tuple[LabelMap, ...] = ()
 
 

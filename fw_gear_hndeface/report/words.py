@@ -62,6 +62,7 @@ FINDING_TITLES: dict[str, str] = {
     "shared_plan": "Changed as another volume on the same grid",
     "stack_left_out": "Part of a series was left out",
     "stronger_try": "A stronger try was needed",
+    "no_ears": "No outer ear was found",
     "target_exposed": "A target reaches into the face",
     "uneven_slices": "Slices are not evenly spaced",
     "unreadable": "The study cannot be read",

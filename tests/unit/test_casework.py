@@ -121,6 +121,15 @@ def test_stronger_tries_follow_until_one_is_clear_and_the_best_is_taken(
     assert ("stronger_try" in codes(done)) is (taken != 1.0)
 
 
+@pytest.mark.parametrize(("ears_ml", "told"), [(None, False), (12.0, False), (0.0, True)])
+def test_ears_that_were_asked_for_and_not_found_are_told(
+    shares: list[float], ears_ml: float | None, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = casework.propose
+    monkeypatch.setattr(casework, "propose", lambda name, scene: (plain(name, scene)[0], ears_ml))
+    assert ("no_ears" in codes(settled())) is told
+
+
 def test_a_method_that_does_the_same_every_time_is_tried_once(shares: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     shares[:] = (0.01, 0.9, 0.9)
     given = scenes(monkeypatch)

@@ -123,6 +123,18 @@ class TestPlan:
         assert plan.fill_hu.tolist() == pytest.approx([-1000, 30.6])
         assert plan.change.name == "face minus PTV"
 
+    def test_two_proposals_are_joined_and_the_first_has_the_voxels_of_both(self) -> None:
+        other = Proposal(
+            mask("ears", (1, 2, 3), (0, 0, 1)), np.array([7.0, 8.0], np.float32), "ears"
+        )  # C order: (0, 0, 1) first
+        both = self.proposal().joined(other)
+        assert both.method == "membrane"
+        assert both.change.name == "face and ears"
+        assert np.argwhere(both.change.array).tolist() == [[0, 0, 0], [0, 0, 1], [1, 2, 3], [3, 4, 5]]
+        assert both.fill_hu.tolist() == pytest.approx([-1000, 7.0, 20.4, 30.6])
+        with pytest.raises(GeometryError):
+            both.joined(Proposal(mask("b", on=grid(1.0)), np.zeros(0, np.float32), "m"))
+
     def test_a_plan_that_touches_a_kept_voxel_cannot_be_built(self) -> None:
         with pytest.raises(ValueError, match="kept voxel"):
             Plan(mask("face", (1, 2, 3)), mask("PTV", (1, 2, 3)), np.zeros(1, np.float32), "m")

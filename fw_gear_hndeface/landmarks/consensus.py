@@ -29,6 +29,9 @@ UPPER = ("globe", "brow", "canthus", "nasion")
 GIVEN = ("rtstruct", "segmentation", "totalsegmentator")
 #: Sources that need no detector, and what they are called.
 STRAIGHT = {"geometry": "jaw profile", "fitted_shape": "fitted shape"}
+#: A jaw's chin so far below where the detected face would have it, not farther beside it nor farther below the lips, is that
+#: face's, mm at scale 1; the profile's chin lay 3 to 9 mm from drawn mandibles, sigma in mm.
+JAW_BELOW_MM, JAW_BESIDE_MM, LONGEST_JAW_MM, JAW_SIGMA_MM = 10.0, 15.0, 85.0, 6.0
 #: A detection less sure than this needs the jaw profile's agreement.
 SURE_MM = 4.4
 #: A fitted shape that is less sure than this does not overrule the profile, mm.
@@ -76,7 +79,8 @@ def agree(answers: Mapping[str, Landmarks], head: HeadScan) -> Face | None:
     face = _combined(answers, straight, head)
     if face is None:
         return None
-    taken = told if any(mark.source in STRAIGHT for mark in face.landmarks.values()) else ()
+    face = _with_jaw(face, answers.get("geometry", Landmarks({})))
+    taken = told if face.landmarks["nose_tip"].source in STRAIGHT else ()
     return replace(face, findings=(*face.findings, *taken, *_turned_away(face.frame)))
 
 
@@ -87,16 +91,14 @@ def is_sure(answers: Mapping[str, Landmarks], head: HeadScan) -> bool:
 
 
 def _straight(answers: Mapping[str, Landmarks]) -> tuple[Landmarks, tuple[Finding, ...]]:
-    """The face without a detector: of profile and fitted shape their mean where they agree, else the shape, if it is sure."""
+    """The face without a detector: the profile, whose chin is bone, where the fitted shape agrees; else the shape, if sure."""
     profile, fitted = (answers.get(name, Landmarks({})) for name in STRAIGHT)
     one, other = _frame(profile), _frame(fitted)
     if one is None or other is None:
         return profile if other is None else fitted, ()
     apart = _apart(one, other)
     if apart <= SAME_FACE_MM:
-        return Landmarks(
-            {name: replace(mark, point=(mark.point + fitted[name].point) / 2) for name, mark in profile.items()}
-        ), ()
+        return profile, ()
     finding = _disagreement(apart, _called(fitted), _called(profile))
     return fitted if _least_sigma(fitted) <= SURE_FIT_MM else _doubted(fitted), (finding,)
 
@@ -130,6 +132,26 @@ def _surest(answers: Mapping[str, Landmarks], names: tuple[str, ...]) -> Landmar
     for marks in (answers[name] for name in names if name in answers):
         found |= {name: mark for name, mark in marks.items() if name not in found or mark.sigma_mm < found[name].sigma_mm}
     return Landmarks(found)
+
+
+def _with_jaw(face: Face, profile: Landmarks) -> Face:
+    """The face with the profile's chin where it lies well below a detected one: detectors squeeze long and raised faces.
+
+    The profile's chin is the end of the jaw's bone. Where it is none it lies too high (upper jaw, orbits) or before the face
+    (bite block); where it is right it lies below the face that was seen, not far, in its middle.
+    """
+    old, jaw = face.landmarks["chin"], profile.get("chin")
+    if jaw is None or old.source in GIVEN or all(mark.source != "rendered_face" for mark in face.landmarks.values()):
+        return face
+    place = face.frame.to_frame(jaw.point) / face.frame.scale
+    off, lips = (place - np.array(CANONICAL_FACE_MM[name]) for name in ("chin", "lip_upper"))
+    below = off[2] < -JAW_BELOW_MM and lips[2] > -LONGEST_JAW_MM and float(np.linalg.norm(jaw.point - old.point)) > FAR_MM
+    if not below or abs(off[0]) > JAW_BESIDE_MM or off[1] < -JAW_BELOW_MM:
+        return face
+    text = "The jaw ends well below the detected chin: the chin was taken from the jaw. Look at the zone."
+    finding = Finding(Level.WARNING, "landmarks_disagree", text, "landmarks")
+    chin = replace(jaw, sigma_mm=JAW_SIGMA_MM, view=old.view)
+    return replace(face, landmarks=face.landmarks.updated(Landmarks({"chin": chin})), findings=(*face.findings, finding))
 
 
 def _outranks(name: str, mark: Landmark, rendered: Landmarks) -> bool:
@@ -200,7 +222,7 @@ def _cut_face(
     unless outlined eyes agree with it; so is one that anything outlined speaks against (a finding says so).
 
     The profile reads faces that are cut from above. In a head that is cut from below it takes the skull's base for a jaw, so
-    it is not believed where the vault is in view.
+    it is not believed where the vault is in view; a sure fitted shape is.
     """
     landmarks, common = backed
     if common is not None:
@@ -208,7 +230,7 @@ def _cut_face(
     combined = _with_view(_completed(landmarks, frame), head)
     face = Face(combined, frame, findings)
     if not face.is_whole and not findings:
-        return None if head.shows_vault else face
+        return None if head.shows_vault and not _is_sure_fit(landmarks) else face
     unsure = {name: replace(mark, sigma_mm=max(mark.sigma_mm, UNSURE_MM)) for name, mark in combined.items()}
     return Face(Landmarks(unsure), frame, findings)
 
@@ -235,6 +257,10 @@ def _turned_away(frame: HeadFrame) -> tuple[Finding, ...]:
         return ()
     text = f"The face looks {most:.0f} degrees away from the patient's front: is the position label right? Sides follow it."
     return (Finding(Level.WARNING, "face_turned", text, "landmarks"),)
+
+
+def _is_sure_fit(landmarks: Landmarks) -> bool:
+    return _called(landmarks) == STRAIGHT["fitted_shape"] and _least_sigma(landmarks) <= SURE_FIT_MM
 
 
 def _called(landmarks: Landmarks) -> str:

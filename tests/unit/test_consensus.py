@@ -145,6 +145,8 @@ def test_a_cut_face_that_only_the_profile_claims_is_not_believed_where_the_vault
     assert agree(claimed, head(-20.0)) is not None
     monkeypatch.setattr(HeadScan, "shows_vault", True)
     assert agree(claimed, head(-20.0)) is None, "a skull's base is no jaw"
+    assert agree({"fitted_shape": marks("fitted_shape", 10.0, 0.0)}, head(-20.0)) is None
+    assert agree({"fitted_shape": marks("fitted_shape", 8.0, 0.0)}, head(-20.0)) is not None, "a sure fit is a face"
 
 
 def test_a_whole_face_that_only_the_profile_claims_is_too_unsure_to_change() -> None:
@@ -181,12 +183,13 @@ def test_an_unsure_detection_askew_beside_the_profile_is_a_chance_find(yaw_deg: 
         assert face.sigma_mm == pytest.approx(7.0, abs=0.5)
 
 
-def test_profile_and_fitted_shape_that_agree_give_their_middle() -> None:
+def test_the_profile_is_taken_where_the_fitted_shape_agrees() -> None:
+    """Its chin is bone: 3 to 9 mm from drawn mandibles, where the shape's is 1 to 33 mm."""
     face = face_of(
         top_mm=-8.0, geometry=marks("geometry", 7.0, 0.0), fitted_shape=marks("fitted_shape", 8.0, 0.0, (0, 0, 12.0))
     )
-    middle = np.add(CANONICAL_FACE_MM["chin"], [0.0, 0.0, 6.0])
-    assert np.linalg.norm(face.landmarks["chin"].point - middle) < 1.0
+    assert np.linalg.norm(face.landmarks["chin"].point - CANONICAL_FACE_MM["chin"]) < 1.0
+    assert face.landmarks["chin"].source == "geometry"
     assert face.findings == ()
 
 
@@ -199,6 +202,23 @@ def test_a_sure_fitted_shape_overrules_the_profile_and_tells(sigma_mm: float, be
     assert [finding.code for finding in face.findings] == ["landmarks_disagree"]
     assert "the fitted shape was taken" in face.findings[0].message
     assert (face.sigma_mm < 12.0) is believed
+
+
+@pytest.mark.parametrize(
+    ("shift", "taken"),
+    [((-5.0, 28.0, -18.0), True), ((0.0, 5.0, -20.0), False), ((0.0, -17.0, 56.0), False), ((0.0, -40.0, -12.0), False),
+     ((25.0, 10.0, -25.0), False), ((0.0, 10.0, -60.0), False)],
+    ids=["a long jaw", "near", "upper jaw", "bite block", "beside", "hyoid"],
+)  # fmt: skip
+def test_a_jaw_that_ends_below_a_squeezed_chin_is_the_chin(shift: tuple[float, float, float], taken: bool) -> None:
+    seen = marks("rendered_face", 3.0, 0.0)
+    face = face_of(rendered_face=seen, geometry=marks("geometry", 10.0, 0.0, shift))
+    assert (face.landmarks["chin"].source == "geometry") is taken
+    assert [finding.code for finding in face.findings] == (["landmarks_disagree"] if taken else [])
+    assert face.landmarks["nose_tip"].source == "rendered_face"
+    drawn = Landmarks({"chin": replace(seen["chin"], source="rtstruct", sigma_mm=2.0)})
+    told = face_of(rendered_face=seen, rtstruct=drawn, geometry=marks("geometry", 10.0, 0.0, shift))
+    assert told.landmarks["chin"].source != "geometry", "what is drawn outranks it"
 
 
 def test_only_an_unsure_detection_or_none_asks_for_a_witness() -> None:

@@ -67,12 +67,16 @@ class Exposed:
 
 @dataclass(frozen=True, eq=False)
 class Guess:
-    """A surface an attack believes in: where `field` (K, J, I) on the rays' grid crosses `level`, upwards from the air."""
+    """A surface an attack believes in: where `field` (K, J, I) on the rays' grid crosses `level`, upwards from the air.
+
+    `moved_mm` is how far it was moved from what is there: whatever is moved far becomes round, and a little of a face.
+    """
 
     label: str
     rays: Rays
     field: Field
     level: float
+    moved_mm: float = 0.0
 
     def surface(self) -> Surface:
         """The surface in frame mm, as `views.face_surface` gives it."""
@@ -164,7 +168,7 @@ def _regrown(label: str, core: Bool, exposed: Exposed) -> Iterator[Guess]:
     ways = {"": space, " per slice": flat, " and closed": ndimage.distance_transform_edt(~(closed | core), sampling=step)}
     for way, distance in ways.items():
         for radius in REGROWN_MM:
-            yield Guess(f"{label} + {radius:g} mm{way}", rays, -distance.astype(np.float32), -radius)
+            yield Guess(f"{label} + {radius:g} mm{way}", rays, -distance.astype(np.float32), -radius, radius)
 
 
 def _far(part: Bool) -> Float:
@@ -179,7 +183,7 @@ def _shrinking(exposed: Exposed) -> Iterator[Guess]:
     """A wall laid around the head taken off again: what stands out of the old skin stands out of the wall as well."""
     inside = ndimage.distance_transform_edt(_largest(exposed.cleaned > SKIN_HU), sampling=exposed.rays.pixel_mm)
     for radius in REGROWN_MM:
-        yield Guess(f"not air - {radius:g} mm", exposed.rays, inside.astype(np.float32), radius)
+        yield Guess(f"not air - {radius:g} mm", exposed.rays, inside.astype(np.float32), radius, radius)
 
 
 def _fill_texture(exposed: Exposed) -> Iterator[Guess]:

@@ -34,15 +34,18 @@ SAME_MM = 0.75
 #: pipeline's 5 % would come in every other head; the plain skin is held to the pipeline's own share.
 MATCHED_SHARE = 0.01
 #: A relief with at least this correlation and height is a natural face, or a natural nose, whatever a detector says. Mouths and
-#: eyes alone are no sign: smooth surfaces over a jaw or a brow stand out as they do. The default's results reach 0.79 and 0.70.
-NATURAL = {"face": FaceSign(0.85, 0.75), "nose": FaceSign(0.8, 0.75)}
+#: eyes alone are no sign: smooth surfaces over a jaw or a brow stand out as they do. Results of the default reach 0.68, 0.75.
+NATURAL = {"face": FaceSign(0.72, 0.65), "nose": FaceSign(0.72, 0.65)}
+#: The same for guesses that were moved by more than this, mm, where the default's results reach 0.79 with 0.70.
+NEAR_MM = 10.0
+NATURAL_FAR = {"face": FaceSign(0.82, 0.73), "nose": FaceSign(0.8, 0.75)}
 #: Attacks whose surfaces are rough.
 ROUGH = ("fill_texture", "dose edge")
 #: No face stands out more than so many mean faces; rough fills do.
 HIGHEST = 1.8
 #: A face that the detector sees with this score counts on a relief that is less of one, and lower: faces under wide smoothing
-#: or blocks are. On results of the default it scores at most 0.
-SEEN_SCORE, SEEN = 0.1, FaceSign(0.6, 0.45)
+#: or blocks are. On results of the default it scores at most 0, and 0.2 on guesses that were moved far.
+SEEN_SCORE, SEEN_SCORE_FAR, SEEN = 0.1, 0.5, FaceSign(0.6, 0.45)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,13 +115,15 @@ class Exposure:
     def is_face(self) -> bool:
         """Whether the relief, or its nose, is a natural face's, whosever it is.
 
-        Without a detector's word the relief must be all but a mean face's. What is left when fill is taken off a coarse scan is
-        rough and may stand out like a nose by chance: there the detector must see a face as well.
+        Without a detector's word the relief must be more of a face, the farther a guess was moved the more. What is left when
+        fill is taken off a coarse scan is rough and may stand out like a nose by chance: there the detector must see a face.
         """
-        natural = any(_reaches(sign, NATURAL[part]) for part, sign in self.signs.items())
+        far = self.guess is not None and self.guess.moved_mm > NEAR_MM
+        least, score = (NATURAL_FAR, SEEN_SCORE_FAR) if far else (NATURAL, SEEN_SCORE)
+        natural = any(_reaches(sign, least[part]) for part, sign in self.signs.items())
         if natural and (self.attack not in ROUGH or self.score >= 0.0):
             return True
-        return self.score >= SEEN_SCORE and "face" in self.signs and _reaches(self.signs["face"], SEEN)
+        return self.score >= score and "face" in self.signs and _reaches(self.signs["face"], SEEN)
 
     def measures(self) -> dict[str, Any]:
         """Plain data for a report."""

@@ -190,9 +190,9 @@ def test_identity_is_shown_where_the_own_original_is_first_and_nearer_than_stran
 @pytest.mark.parametrize(
     ("sign", "score", "face"),
     [
-        (FaceSign(0.86, 0.76), np.nan, True),
-        (FaceSign(0.84, 0.76), np.nan, False),
-        (FaceSign(0.86, 0.74), np.nan, False),
+        (FaceSign(0.73, 0.66), np.nan, True),
+        (FaceSign(0.71, 0.66), np.nan, False),
+        (FaceSign(0.73, 0.64), np.nan, False),
         (FaceSign(0.61, 0.46), 0.2, True),
         (FaceSign(0.61, 0.46), 0.05, False),
         (FaceSign(0.59, 0.46), 2.0, False),
@@ -204,6 +204,25 @@ def test_a_face_is_a_natural_relief_or_a_face_that_a_detector_sees_on_one_that_i
 ) -> None:
     looks = Looks(np.zeros((6, 128)), 6, score)
     assert Exposure("skin", "-300 HU", False, {"face": sign}, looks=looks).is_face is face
+
+
+@pytest.mark.parametrize(("moved_mm", "face"), [(0.0, True), (10.0, True), (12.5, False)])
+def test_a_guess_that_was_moved_far_must_be_more_of_a_face(moved_mm: float, face: bool) -> None:
+    guess = Guess("not air + x mm", exposed().rays, np.zeros((2, 2, 2), np.float32), 0.0, moved_mm)
+    told = Exposure("regrowing", guess.label, False, {"face": FaceSign(0.79, 0.70)}, guess=guess)
+    assert told.is_face is face
+    seen = replace(told, signs={"face": FaceSign(0.65, 0.5)}, looks=Looks(np.zeros((6, 128)), 1, 0.2))
+    assert seen.is_face is face, "nor does a detector's first guess count there"
+    assert replace(seen, looks=Looks(np.zeros((6, 128)), 6, 0.6)).is_face
+
+
+def test_attacks_tell_how_far_they_moved_their_guesses() -> None:
+    moved = {
+        guess.label: guess.moved_mm for name in ("regrowing", "shrinking", "skin") for guess in ATTACKS[name].guesses(exposed())
+    }
+    assert moved["not air + 12.5 mm"] == 12.5
+    assert moved["not air - 20 mm"] == 20.0
+    assert moved["-300 HU"] == 0.0
 
 
 @pytest.mark.parametrize(("score", "face"), [(0.1, True), (-0.1, False), (np.nan, False)])

@@ -17,7 +17,6 @@ from fw_gear_hndeface.model import Float, Landmark, Landmarks
 from fw_gear_hndeface.ops.face_shape import PLACING, Placed, Problem, Skin, face_shape, refined
 from fw_gear_hndeface.ops.frame import SCALES
 from fw_gear_hndeface.ops.head import HeadScan
-from fw_gear_hndeface.ops.profile import read_profile
 from fw_gear_hndeface.vocabulary import CANONICAL_FACE_MM
 
 #: Where the search starts: lips at every so many mm of the midline's skin, in these pitches and sizes.
@@ -66,7 +65,7 @@ class Fit:
 
 def _starts(head: HeadScan, modes: int) -> Iterator[Float]:
     """Values with the lips on the skin of the midline, from above downwards."""
-    profile = read_profile(head.volume)
+    profile = head.profile
     if profile is None:
         return
     step = max(round(STEP_MM / abs(float(profile.z[1] - profile.z[0]))), 1)

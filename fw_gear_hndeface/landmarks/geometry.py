@@ -13,7 +13,7 @@ from fw_gear_hndeface.landmarks.contract import Evidence, Source, nothing
 from fw_gear_hndeface.model import Landmark, Landmarks, Volume
 from fw_gear_hndeface.ops.boxes import points_box
 from fw_gear_hndeface.ops.frame import HeadFrame
-from fw_gear_hndeface.ops.profile import BONE_HU, Profile, read_profile
+from fw_gear_hndeface.ops.profile import BONE_HU, Profile
 from fw_gear_hndeface.vocabulary import CANONICAL_FACE_MM
 
 #: Soft tissue between the skin of the chin and the symphysis is 8-16 mm thick; hyoid and spine lie deeper.
@@ -102,7 +102,7 @@ def find_nose(profile: Profile, chin: int) -> int | None:
 
 def locate(evidence: Evidence) -> Landmarks:
     """The canonical face laid on chin and nose, or on chin and lips; nothing where no jaw is found."""
-    profile = read_profile(evidence.head.volume)
+    profile = evidence.head.profile
     chin = None if profile is None else find_chin(profile)
     if profile is None or chin is None or profile.z[0] - profile.z[chin] < 20.0:
         return nothing()

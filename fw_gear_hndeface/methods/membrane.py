@@ -16,8 +16,8 @@ from scipy.spatial import ConvexHull
 from skimage.draw import polygon2mask
 
 from fw_gear_hndeface.methods.contract import Method, Scene
-from fw_gear_hndeface.model import Float, Grid, Mask, Proposal, Volume
-from fw_gear_hndeface.ops.morphology import large_parts
+from fw_gear_hndeface.model import Float, Grid, Proposal, Volume
+from fw_gear_hndeface.ops.front import bone_front, patient_alone
 from fw_gear_hndeface.ops.parts import features
 from fw_gear_hndeface.ops.plain_face import plain_face
 from fw_gear_hndeface.ops.relief import (
@@ -31,15 +31,13 @@ from fw_gear_hndeface.ops.relief import (
     positions,
     smooth_inside,
 )
-from fw_gear_hndeface.ops.resample import AIR_HU, resample, resample_mask
+from fw_gear_hndeface.ops.resample import resample, resample_mask
 from fw_gear_hndeface.ops.resurface import SHELL_MM, SKIN_LAYER_MM, Surfacing, resurface
 from fw_gear_hndeface.ops.skin import SKIN_HU
 from fw_gear_hndeface.ops.texture import measure_texture
 
 #: The part of the head frame that is looked at, mm at scale 1: from the ears forward, from below the chin to above the brows.
 LOW_MM, HIGH_MM = np.array([-95.0, -80.0, -165.0]), np.array([95.0, 80.0, 85.0])
-#: Smaller bright parts are metal streaks and tooth fragments, no skull.
-LEAST_BONE_MM3 = 1000.0
 #: A ray that was outside the scan's slices so shortly before it met tissue came over their end, mm.
 END_MM = 2.0
 #: Where facial nodes (level IX) may lie: beside the mouth and the nose up to the masseter, from the orbits to the lower edge of
@@ -87,6 +85,13 @@ class Face:
     obstacle: Map
     thickness: float = 1.0
 
+    def canonical_skin(self, x_mm: Float, z_mm: Float) -> Map:
+        """Depth of the skin at canonical positions x (X,) and z (Z,), mm at scale 1, (Z, X); NaN where none is seen."""
+        scale = self.rays.frame.scale
+        x, z = np.meshgrid(x_mm * scale, z_mm * scale)
+        seen = self.rays.lookup(self.seen.astype(np.float64), x, z) > 0.99
+        return np.where(seen, self.rays.lookup(self.skin, x, z) / scale, np.nan)
+
 
 def propose(scene: Scene, shape: Shape | None = None) -> Proposal:
     """The change that gives the scene's face a new surface."""
@@ -104,13 +109,11 @@ def read_face(scene: Scene, shape: Shape) -> Face:
     scale = scene.frame.scale
     rays = make_rays(scene.frame, LOW_MM * scale, HIGH_MM * scale)
     raw = resample(scene.scan, rays.grid)
-    body = ndimage.binary_dilation(resample_mask(scene.body, rays.grid).array, iterations=2)
-    head = Volume(rays.grid, np.where(body, raw.array, AIR_HU).astype(np.float32))
+    head = patient_alone(raw, scene.body)
     skin = first_crossing(rays, head, SKIN_HU)
     seen = np.isfinite(skin) & (skin < _deepest_face(rays, scale)) & ~_over_the_end(rays, skin, scene.scan.grid)
-    bone = Mask(rays.grid, large_parts(head.array > shape.bone_hu, LEAST_BONE_MM3), "bone")
     fronts = [
-        first_inside(rays, bone) - shape.bone_margin_mm * scale,
+        bone_front(rays, head, shape.bone_hu) - shape.bone_margin_mm * scale,
         first_inside(rays, resample_mask(scene.keep, rays.grid)) - shape.keep_margin_mm * scale,
     ]
     thickness = along_rays_mm(scene.scan.grid, scene.frame)

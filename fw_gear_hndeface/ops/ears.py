@@ -11,7 +11,7 @@ from fw_gear_hndeface.errors import LandmarkError
 from fw_gear_hndeface.model import Bool, Mask, Proposal, Volume
 from fw_gear_hndeface.ops.fills import tissue
 from fw_gear_hndeface.ops.frame import HeadFrame
-from fw_gear_hndeface.ops.morphology import large_parts
+from fw_gear_hndeface.ops.front import bone_front, patient_alone
 from fw_gear_hndeface.ops.near import Near, Single, around_body, look, proposal
 from fw_gear_hndeface.ops.relief import (
     Map,
@@ -19,11 +19,10 @@ from fw_gear_hndeface.ops.relief import (
     along_rays_mm,
     fill_nearest,
     first_crossing,
-    first_inside,
     make_rays,
     membrane,
 )
-from fw_gear_hndeface.ops.resample import AIR_HU, resample, resample_mask
+from fw_gear_hndeface.ops.resample import AIR_HU, resample
 from fw_gear_hndeface.ops.skin import SKIN_HU
 
 #: Where outer ears may lie on the left, head frame mm at scale 1; mirrored on the right.
@@ -41,8 +40,8 @@ WANDER_MM = 36.0
 DEEPEST_MM = 30.0
 #: Hollows of an ear under the new skin are closed by so much tissue, mm at scale 1; what is less dense than this is hollow.
 CAP_MM, HOLLOW_HU = 4.0, -250.0
-#: The new skin lies so far before bone, mm; denser than this is bone, if so large.
-BONE_MARGIN_MM, BONE_HU, LEAST_BONE_MM3 = 2.5, 250.0, 1000.0
+#: The new skin lies so far before bone, mm; denser than this is bone.
+BONE_MARGIN_MM, BONE_HU = 2.5, 250.0
 #: Denser than this is no air.
 EDGE_HU = -950.0
 
@@ -90,12 +89,10 @@ def _read(near: Near, body: Mask, side: float) -> _Side:
     front, back = sorted((side * LOW_MM[1], side * HIGH_MM[1]))
     ends = np.array([[front, -HIGH_MM[0], LOW_MM[2]], [back, -LOW_MM[0], HIGH_MM[2]]]) * scale
     rays = make_rays(_from_the_side(near.frame, side), ends[0], ends[1])
-    patient = ndimage.binary_dilation(resample_mask(body, rays.grid).array, iterations=2)
-    hu = np.where(patient, resample(near.scan, rays.grid).array, AIR_HU).astype(np.float32)
-    met = first_crossing(rays, Volume(rays.grid, hu), SKIN_HU)
+    head = patient_alone(resample(near.scan, rays.grid), body)
+    met = first_crossing(rays, head, SKIN_HU)
     zone, skin = _ellipse_around_ear(met, scale), fill_nearest(met)
-    bone = first_inside(rays, Mask(rays.grid, large_parts(hu > BONE_HU, LEAST_BONE_MM3), "bone"))
-    deepest = np.minimum(skin + DEEPEST_MM * scale, bone - BONE_MARGIN_MM)
+    deepest = np.minimum(skin + DEEPEST_MM * scale, bone_front(rays, head, BONE_HU) - BONE_MARGIN_MM)
     return _Side(rays, zone, np.where(zone, np.minimum(membrane(skin, zone), deepest), skin))
 
 

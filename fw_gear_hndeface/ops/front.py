@@ -10,13 +10,26 @@ from scipy.special import ndtr
 
 from fw_gear_hndeface.model import Bool, Grid, Landmarks, Mask, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
+from fw_gear_hndeface.ops.morphology import large_parts
 from fw_gear_hndeface.ops.near import FACE_RIM, outside_hull
-from fw_gear_hndeface.ops.relief import Map, Rays, entries, fill_nearest, first_crossing, make_rays, positions, smooth_inside
+from fw_gear_hndeface.ops.relief import (
+    Map,
+    Rays,
+    entries,
+    fill_nearest,
+    first_crossing,
+    first_inside,
+    make_rays,
+    positions,
+    smooth_inside,
+)
 from fw_gear_hndeface.ops.resample import AIR_HU, resample, resample_mask
 from fw_gear_hndeface.ops.skin import SKIN_HU
 
 #: What is looked at in the head frame, mm at scale 1: from the ears forward, from below the chin to above the brows.
 LOW_MM, HIGH_MM = np.array([-95.0, -80.0, -165.0]), np.array([95.0, 80.0, 85.0])
+#: Smaller bright parts are metal streaks and tooth fragments, no skull.
+LEAST_BONE_MM3 = 1000.0
 #: Skin farther behind the globes than this, and more at the sides, was met past the cut end of a scan.
 DEEPEST_MM, SIDE_MM = 50.0, 35.0
 #: A ray that comes into the scan this far before the globes has passed no nose; a later one may come in this much behind the
@@ -38,14 +51,23 @@ def read_front(scan: Volume, body: Mask, frame: HeadFrame, pixel_mm: float = 1.0
     """The skin of a head on rays from in front; pixels without skin take the nearest one's depth."""
     rays = make_rays(frame, LOW_MM * frame.scale, HIGH_MM * frame.scale, pixel_mm)
     head = resample(scan, rays.grid)
-    near = ndimage.binary_dilation(resample_mask(body, rays.grid).array, iterations=max(round(2.0 / pixel_mm), 1))
-    cleaned = Volume(rays.grid, np.where(near, head.array, AIR_HU).astype(np.float32))
-    skin = first_crossing(rays, cleaned, SKIN_HU)
+    skin = first_crossing(rays, patient_alone(head, body, max(round(2.0 / pixel_mm), 1)), SKIN_HU)
     x, _ = np.broadcast_arrays(*positions(rays))
     deepest = frame.scale * DEEPEST_MM + np.maximum(np.abs(x) - frame.scale * SIDE_MM, 0.0)
     seen = np.isfinite(skin) & (np.nan_to_num(skin) < deepest)
     seen &= _from_the_front(np.where(seen, skin, np.inf), _entry(scan.grid, rays), rays)
     return Front(rays, head, fill_nearest(np.where(seen, skin, np.nan)), seen)
+
+
+def patient_alone(head: Volume, body: Mask, grown: int = 2) -> Volume:
+    """The volume with air wherever the body, grown by some voxels, is not."""
+    near = ndimage.binary_dilation(resample_mask(body, head.grid).array, iterations=grown)
+    return Volume(head.grid, np.where(near, head.array, AIR_HU).astype(np.float32))
+
+
+def bone_front(rays: Rays, head: Volume, bone_hu: float) -> Map:
+    """Frame y (mm) of the first bone on each ray; +inf where there is none."""
+    return first_inside(rays, Mask(rays.grid, large_parts(head.array > bone_hu, LEAST_BONE_MM3), "bone"))
 
 
 def _entry(grid: Grid, rays: Rays) -> Map:

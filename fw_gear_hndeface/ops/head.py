@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from fw_gear_hndeface.model import Float, Grid, Mask, Volume
 from fw_gear_hndeface.ops.morphology import largest_component
+from fw_gear_hndeface.ops.profile import Profile, read_profile
 from fw_gear_hndeface.ops.render import Surface, extract_surface
 from fw_gear_hndeface.ops.resample import lps_grid, resample
 from fw_gear_hndeface.ops.skin import SKIN_HU, analysis_volume, cleaned, find_body
@@ -42,6 +43,11 @@ class HeadScan:
     def skin(self) -> Surface:
         """The skin surface of the window."""
         return extract_surface(self.volume, SKIN_HU)
+
+    @cached_property
+    def profile(self) -> Profile | None:
+        """The mid-sagittal profile of the window; None where there is no body."""
+        return read_profile(self.volume)
 
     @property
     def top_mm(self) -> float:

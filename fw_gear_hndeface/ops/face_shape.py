@@ -14,11 +14,13 @@ from functools import cache, cached_property
 from importlib import resources
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from fw_gear_hndeface.model import Bool, Float
 from fw_gear_hndeface.ops.head import HeadScan
+from fw_gear_hndeface.ops.morphology import distance_mm
 
 #: Distances of points from the skin are measured in what faces differ by, but never finer than the window's voxels allow, mm.
 LEAST_SPREAD_MM = 1.5
@@ -105,16 +107,20 @@ class Skin:
     def __init__(self, head: HeadScan) -> None:
         body, self.grid, self.scan = head.body.array, head.body.grid, head.scan.grid
         spacing = self.grid.spacing_mm
-        outside, inside = (ndimage.distance_transform_edt(part, sampling=spacing) for part in (~body, body))
-        self.field = (outside - inside).astype(np.float32)
-        self.slopes = [part.astype(np.float32) for part in np.gradient(self.field, *spacing)]
+        self.field = distance_mm(~body, spacing) - distance_mm(body, spacing)
+        self.slopes = np.gradient(self.field, *spacing)
         self.axes = self.grid.affine[:3, :3] / spacing
 
-    def read(self, points: Float) -> tuple[Float, Float]:
-        """Distances (N,) and their gradients (N, 3) in LPS at points (N, 3)."""
-        at = self.grid.to_index(points).T
-        found = [ndimage.map_coordinates(field, at, order=1, mode="nearest") for field in (self.field, *self.slopes)]
-        return np.asarray(found[0], dtype=np.float64), np.stack(found[1:], axis=-1) @ self.axes.T
+    def distance(self, points: Float) -> Float:
+        """Distances (N,) at points (N, 3)."""
+        return self._read(self.field, points)
+
+    def gradient(self, points: Float) -> Float:
+        """Gradients (N, 3) of the distance in LPS at points (N, 3)."""
+        return np.stack([self._read(slope, points) for slope in self.slopes], axis=-1) @ self.axes.T
+
+    def _read(self, field: NDArray[np.float32], points: Float) -> Float:
+        return np.asarray(ndimage.map_coordinates(field, self.grid.to_index(points).T, np.float64, order=1, mode="nearest"))
 
     def shows(self, points: Float) -> Bool:
         """Which points the window shows, and the scan, its end not counted."""
@@ -141,32 +147,40 @@ class Problem:
 
     def __call__(self, values: Float) -> tuple[Float, Float]:
         """Residuals (N + P,), whose squares add up to the loss, and derivatives (N + P, P)."""
-        off, slope = self._distances(Placed(values))
+        off, slope = self._off_and_slope(Placed(values))
         reach = np.sqrt(1.0 + off**2)
-        loss = np.sqrt(2.0 * (reach - 1.0))
+        root = np.sqrt(2.0 * (reach - 1.0))
         share = np.sqrt(INDEPENDENT / len(off))
-        steep = np.where(loss > 1e-9, np.abs(off) / np.maximum(reach * loss, 1e-12), 1.0)
-        residuals = np.concatenate([share * np.sign(off) * loss, self.prior * (values - self.middle)])
+        steep = np.where(root > 1e-9, np.abs(off) / np.maximum(reach * root, 1e-12), 1.0)
+        residuals = np.concatenate([share * np.sign(off) * root, self.prior * (values - self.middle)])
         return residuals, np.concatenate([share * steep[:, None] * slope, np.diag(self.prior)])
 
-    def _distances(self, placed: Placed) -> tuple[Float, Float]:
-        """Distances of the shape's points from the skin in units of what faces differ by (N,), and derivatives (N, P)."""
+    def _off(self, placed: Placed, arms: Float) -> tuple[Float, Bool]:
+        """Distances of the shape's points from the skin in units of what faces differ by (N,), and which points are hidden."""
+        points = arms + placed.origin
+        hidden = ~self.skin.shows(points)
+        return np.where(hidden, MISSING, self.shape.weights / placed.size * self.skin.distance(points)), hidden
+
+    def _off_and_slope(self, placed: Placed) -> tuple[Float, Float]:
+        """The distances of `_off` (N,) and their derivatives (N, P)."""
         shape = self.shape
         arms = placed.arms(shape.drawn(placed.modes))
-        distance, gradient = self.skin.read(arms + placed.origin)
+        off, hidden = self._off(placed, arms)
+        unit = (shape.weights / placed.size)[:, None]
+        gradient = unit * self.skin.gradient(arms + placed.origin)
         slope = np.empty((len(arms), len(self.middle)))
         slope[:, :3], slope[:, 3:6] = gradient, np.cross(arms, gradient)
-        slope[:, 6] = np.sum(gradient * arms, axis=1) - distance
+        slope[:, 6] = np.sum(gradient * arms, axis=1) - off
         slope[:, PLACING:] = placed.size * (gradient @ placed.turn[:, 1])[:, None] * shape.modes.T
-        unit = shape.weights / placed.size
-        off, slope = unit * distance, unit[:, None] * slope
-        hidden = ~self.skin.shows(arms + placed.origin)
-        off[hidden], slope[hidden] = MISSING, 0.0
+        slope[hidden] = 0.0
         return off, slope
 
     def loss(self, values: Float) -> float:
-        """How badly the shape lies, and how unusual it is."""
-        return float(np.sum(self(values)[0] ** 2))
+        """How badly the shape lies, and how unusual it is: the sum of the squared residuals."""
+        placed = Placed(values)
+        off, _ = self._off(placed, placed.arms(self.shape.drawn(placed.modes)))
+        misfit = 2.0 * INDEPENDENT * float(np.mean(np.sqrt(1.0 + off**2) - 1.0))
+        return misfit + float(np.sum((self.prior * (values - self.middle)) ** 2))
 
     @property
     def nothing(self) -> float:
@@ -177,11 +191,12 @@ class Problem:
         """How much of the mean face's own relief the skin has where the shape lies: correlation times height, 0 to 1."""
         shape, placed = self.shape, Placed(values)
         points = shape.drawn(placed.modes)
-        seen = self.skin.shows(placed.places(points))
+        places = placed.places(points)
+        seen = self.skin.shows(places)
         if np.count_nonzero(seen) < LEAST_POINTS:
             return 0.0
-        distance, gradient = self.skin.read(placed.places(points))
-        depth = distance / np.maximum(-gradient @ placed.turn[:, 1], FACING) / placed.size
+        facing = np.maximum(-self.skin.gradient(places) @ placed.turn[:, 1], FACING)
+        depth = self.skin.distance(places) / facing / placed.size
         skin = points[:, 1] + np.clip(depth, -FARTHEST_MM, FARTHEST_MM)
         weights = shape.weights[seen]
         smooth = np.linalg.qr(_smooth_terms(points[seen]) * weights[:, None]).Q

@@ -22,7 +22,7 @@ def distance_mm(array: Bool, spacing_mm: NDArray[np.float64]) -> NDArray[np.floa
     """
     if array.all():
         return np.full(array.shape, np.inf, dtype=np.float32)
-    if array.all() or not array.any():
+    if not array.any():
         return np.asarray(ndimage.distance_transform_edt(array, sampling=spacing_mm), dtype=np.float32)
     # the same numbers as scipy's transform in less than half its time and a third of its memory
     image = sitk.GetImageFromArray((~array).view(np.uint8))

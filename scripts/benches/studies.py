@@ -1,4 +1,4 @@
-"""Synthetic studies to measure with: a head, the same head on a body of any length, copies under UIDs of their own."""
+"""Synthetic studies to measure with: a head, the same head on a body of any length, a chest, copies under UIDs of their own."""
 
 from __future__ import annotations
 
@@ -47,6 +47,14 @@ def make_grown(path: Path, slices: int, size: int) -> None:
     affine[:3, 3] = head.volume.grid.to_patient((-below, 0, 0))
     whole = replace(head, volume=Volume(Grid(array.shape, affine, head.volume.grid.frame), array), structures={})
     _write(whole, path, SEED, StudyOptions(structures=False, dose=False))
+
+
+def make_chest(path: Path) -> None:
+    """A torso without a head, 300 slices of 512 x 512: that of the tests."""
+    from tests.phantom import fine_chest
+
+    head = make_head(SEED, shape=(2, 2, 2), spacing_mm=(9.0, 9.0, 9.0), with_dose=False)
+    _write(replace(head, volume=fine_chest(), structures={}), path, SEED, StudyOptions(structures=False, dose=False))
 
 
 def _write(head: SyntheticHead, path: Path, seed: int, options: StudyOptions) -> None:

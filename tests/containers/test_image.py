@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,10 @@ def test_labels_name_version_and_licence() -> None:
     assert labels["hndeface.networks"] == ""
 
 
-def test_it_is_small_and_starts_fast() -> None:
+def test_it_is_small_and_starts() -> None:
     found: Any = inspected()
     assert found["Size"] < 1.3e9
-    inside("hndeface", "--version")
-    begun = time.monotonic()
     done = inside("hndeface", "--version")
-    assert time.monotonic() - begun < 4.0
     assert done.stdout.strip() == MANIFEST["version"]
 
 

@@ -23,7 +23,15 @@ from fw_gear_hndeface.privacy.shape import (
     face_sign,
     surface_error,
 )
-from fw_gear_hndeface.privacy.slopes import SHOWN_Z, SHOWN_Z_OF_MANY, ShapeMatch, match_shape, slopes
+from fw_gear_hndeface.privacy.slopes import (
+    BEYOND_OF_FACE,
+    SHOWN_Z,
+    SHOWN_Z_OF_FACE,
+    SHOWN_Z_OF_MANY,
+    ShapeMatch,
+    match_shape,
+    slopes,
+)
 
 #: Guesses of one attack that are looked at by the recogniser: those that show most.
 LOOKED_AT = 2
@@ -105,11 +113,19 @@ class Exposure:
         allowed = STRANGER_SHARE if self.is_plain_skin else MATCHED_SHARE
         if self.match is not None and self.match.rank == 1 and self.match.stranger_share < allowed:
             told.append("identity")
-        if self.shape is not None and self.shape.is_match(SHOWN_Z if self.is_plain_skin else SHOWN_Z_OF_MANY):
+        if self._shows_shape:
             told.append("shape")
         if self.is_face:
             told.append("face")
         return tuple(told)
+
+    @property
+    def _shows_shape(self) -> bool:
+        """Whether its shape is nobody else's; a natural face needs to stand out less, for it says something by itself."""
+        if self.shape is None:
+            return False
+        alone = self.shape.is_match(SHOWN_Z if self.is_plain_skin else SHOWN_Z_OF_MANY)
+        return alone or (self.is_face and self.shape.is_match(SHOWN_Z_OF_FACE, BEYOND_OF_FACE))
 
     @property
     def is_face(self) -> bool:

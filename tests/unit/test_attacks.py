@@ -18,6 +18,7 @@ from fw_gear_hndeface.privacy.attacks import ATTACKS, Exposed, Guess, expose, sk
 from fw_gear_hndeface.privacy.battery import Exposure, Original, remember, run_battery
 from fw_gear_hndeface.privacy.match import Looks, Match, distances, moved_box, rank_of
 from fw_gear_hndeface.privacy.shape import FaceSign, SurfaceError, surface_error
+from fw_gear_hndeface.privacy.slopes import ShapeMatch
 from tests import phantom as make
 
 pytestmark = pytest.mark.filterwarnings("ignore:Mean of empty slice")
@@ -230,6 +231,22 @@ def test_a_rough_surface_is_a_face_only_where_the_detector_says_so_too(score: fl
     looks = Looks(np.zeros((6, 128)), 6, score)
     rough = Exposure("fill_texture", "calm tissue", False, {"face": FaceSign(0.9, 0.9)}, looks=looks)
     assert rough.is_face is face
+
+
+@pytest.mark.parametrize(
+    ("sign", "z", "beyond", "shown"),
+    [
+        (FaceSign(0.8, 0.8), 2.6, 4.6, ("shape", "face")),
+        (FaceSign(0.8, 0.8), 2.4, 9.0, ("face",)),
+        (FaceSign(0.8, 0.8), 4.0, 4.4, ("face",)),
+        (FaceSign(0.5, 0.8), 4.0, 9.0, ()),
+    ],
+)
+def test_a_natural_face_needs_to_stand_out_less_to_be_the_originals(
+    sign: FaceSign, z: float, beyond: float, shown: tuple[str, ...]
+) -> None:
+    told = Exposure("smoothing", "2 mm", False, {"face": sign}, shape=ShapeMatch(0.6, z, 1, 61, beyond))
+    assert told.shows == shown
 
 
 @pytest.mark.parametrize(("part", "share", "shown"), [("eyes", 0.61, True), ("eyes", 0.59, False), ("nose", 0.89, False)])

@@ -107,6 +107,8 @@ def test_a_match_needs_rank_likeness_and_distance_from_strangers() -> None:
         assert made.ShapeMatch(likeness, z, rank, 61).is_match() is expected
     assert not made.ShapeMatch(0.9, 3.1, 1, 61).is_match(4.2)
     assert not made.ShapeMatch(0.9, 5.0, 1, 61, beyond=2.9).is_match()
+    assert made.ShapeMatch(0.9, 2.6, 1, 61, beyond=4.6).is_match(2.5, 4.5)
+    assert not made.ShapeMatch(0.9, 2.6, 1, 61, beyond=4.4).is_match(2.5, 4.5)
 
 
 def test_who_looks_like_the_plain_face_is_not_told_by_it_but_by_what_is_left_of_the_own() -> None:

@@ -10,6 +10,11 @@ LANDMARK_NAMES: tuple[str, ...] = (
     "mouth_left", "mouth_right", "lip_upper", "lip_lower", "chin", "jaw_left", "jaw_right", "ear_left", "ear_right",
 )  # fmt: skip
 
+#: What eyes and their parts are called, in English, German, French, Spanish and Dutch, folded; a penile bulb is no eye.
+EYE_WORDS = (
+    "eyes?|globes?|eyeballs?|orbit|lens|cornea|augen?|linse|oeil|œil|yeux|cristallin|ojos?|cristalino|bulbus(?! penis)|oog|ogen"
+)
+
 #: What a drawn region is (values of `model.RoiKind`): regular expressions on the folded ROI name (lower case, accents and
 #: punctuation to single blanks). The word that comes first in the name decides: "PTV ring" is a target, "ring PTV" a helper,
 #: "skin minus PTV" an outline. Anything that no rule names is an organ: an unknown contour is kept, not cut.
@@ -20,14 +25,15 @@ ROI_RULES: tuple[tuple[str, str], ...] = (
     (r"^(z )?(aussenkontur|korper\w*|koerper\w*|haut|huid)\b", "external"),
     (r"(ptv|ctv|gtv|itv|\btv\b|target|tumou?r|boost|zielvolumen)", "target"),
     (r"\b(ln|lns|ganglion|node|nodes|nodal|lymph\w*|level|neck (left|right|l|r)|lk|lv [ivx]+)\b", "node"),
-    (r"\b(eye|eyes|globe|eyeball|orbit|lens|cornea|auge|linse|oeil|cristallin|ojo|cristalino|bulbus|oog)\b", "landmark"),
+    (rf"\b({EYE_WORDS})\b", "landmark"),
     (r"\b(rings?|dose|isodose|hot ?spot|cold ?spot|help(er)?|hilf\w*|dummy|avoid\w*)\b", "other"),
 )
 
 #: Folded names of regions that lie in a face: where one is drawn or segmented in a scan, a scan without a face it is not.
 IN_A_FACE = (
-    r"\b(eyes?|globes?|eyeballs?|lens|cornea|augen?|linse|mandib\w*|unterkiefer|jaw ?bone|oral cavity|mundhoehle|mundhohle"
-    r"|cavite orale|lips?|lippen?|tongue|zunge|palate|nose|nasal\w*|teeth\w*)\b"
+    rf"\b({EYE_WORDS}|mandib\w*|unterkiefer|onderkaak|jaw ?bone|oral cavity|mundhoehle|mundhohle|cavite (orale|buccale)"
+    r"|cavidad oral|mondholte|lips?|lippen?|levres?|labios?|tongue|zunge|langue|lengua|palate|nose|nase|nez|nariz|neus|nasal\w*"
+    r"|teeth\w*)\b"
 )
 
 #: Names of the registered methods, the default first; a contract test holds them against `methods.REGISTRY`.

@@ -343,8 +343,7 @@ def _holds(roi: Roi, head: HeadScan) -> bool:
 
 def _face_box(scan: Volume, face: Face, reach_mm: float) -> Box | None:
     """The index box of the face region: nothing outside it may change anyway."""
-    corners = np.array(np.meshgrid(*zip(*face.frame.region(reach_mm), strict=True))).reshape(3, -1).T
-    return points_box([face.frame.to_patient(corners)], scan.grid)
+    return points_box([face.frame.corners(*face.frame.region(reach_mm))], scan.grid)
 
 
 def _exposed(case: Case, contested: NDArray[np.intp], settings: Settings) -> list[Finding]:

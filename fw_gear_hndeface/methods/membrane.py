@@ -109,7 +109,7 @@ def read_face(scene: Scene, shape: Shape) -> Face:
     scale = scene.frame.scale
     rays = make_rays(scene.frame, LOW_MM * scale, HIGH_MM * scale)
     raw = resample(scene.scan, rays.grid)
-    head = patient_alone(raw, scene.body)
+    head = patient_alone(raw, [scene.body])
     skin = first_crossing(rays, head, SKIN_HU)
     seen = np.isfinite(skin) & (skin < _deepest_face(rays, scale)) & ~_over_the_end(rays, skin, scene.scan.grid)
     fronts = [

@@ -89,7 +89,7 @@ def _read(near: Near, body: Mask, side: float) -> _Side:
     front, back = sorted((side * LOW_MM[1], side * HIGH_MM[1]))
     ends = np.array([[front, -HIGH_MM[0], LOW_MM[2]], [back, -LOW_MM[0], HIGH_MM[2]]]) * scale
     rays = make_rays(_from_the_side(near.frame, side), ends[0], ends[1])
-    head = patient_alone(resample(near.scan, rays.grid), body)
+    head = patient_alone(resample(near.scan, rays.grid), [body])
     met = first_crossing(rays, head, SKIN_HU)
     zone, skin = _ellipse_around_ear(met, scale), fill_nearest(met)
     deepest = np.minimum(skin + DEEPEST_MM * scale, bone_front(rays, head, BONE_HU) - BONE_MARGIN_MM)

@@ -50,6 +50,10 @@ class HeadFrame:
         """LPS mm of frame points in mm, (..., 3)."""
         return np.asarray(points @ self.axes + self.origin)
 
+    def corners(self, low: Float, high: Float) -> Float:
+        """LPS mm of the eight corners of a box in frame mm, (8, 3)."""
+        return self.to_patient(np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T)
+
     def canonical(self, name: str) -> Float:
         """Where the canonical face has a landmark, LPS mm."""
         return self.to_patient(np.array(CANONICAL_FACE_MM[name]) * self.scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +52,7 @@ def read_front(scan: Volume, body: Mask, frame: HeadFrame, pixel_mm: float = 1.0
     """The skin of a head on rays from in front; pixels without skin take the nearest one's depth."""
     rays = make_rays(frame, LOW_MM * frame.scale, HIGH_MM * frame.scale, pixel_mm)
     head = resample(scan, rays.grid)
-    skin = first_crossing(rays, patient_alone(head, body, max(round(2.0 / pixel_mm), 1)), SKIN_HU)
+    skin = first_crossing(rays, patient_alone(head, [body], max(round(2.0 / pixel_mm), 1)), SKIN_HU)
     x, _ = np.broadcast_arrays(*positions(rays))
     deepest = frame.scale * DEEPEST_MM + np.maximum(np.abs(x) - frame.scale * SIDE_MM, 0.0)
     seen = np.isfinite(skin) & (np.nan_to_num(skin) < deepest)
@@ -59,9 +60,15 @@ def read_front(scan: Volume, body: Mask, frame: HeadFrame, pixel_mm: float = 1.0
     return Front(rays, head, fill_nearest(np.where(seen, skin, np.nan)), seen)
 
 
-def patient_alone(head: Volume, body: Mask, grown: int = 2) -> Volume:
-    """The volume with air wherever the body, grown by some voxels, is not."""
-    near = ndimage.binary_dilation(resample_mask(body, head.grid).array, iterations=grown)
+def near_patient(grid: Grid, patient: Sequence[Mask], grown: int = 2) -> Bool:
+    """Voxels of a grid within so many of the union of some masks, which together are the patient."""
+    on_grid = [resample_mask(mask, grid).array for mask in patient]
+    return np.asarray(ndimage.binary_dilation(np.logical_or.reduce(on_grid), iterations=grown))
+
+
+def patient_alone(head: Volume, patient: Sequence[Mask], grown: int = 2) -> Volume:
+    """The volume with air wherever the patient, grown by some voxels, is not."""
+    near = near_patient(head.grid, patient, grown)
     return Volume(head.grid, np.where(near, head.array, AIR_HU).astype(np.float32))
 
 

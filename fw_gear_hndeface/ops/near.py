@@ -78,8 +78,7 @@ def look(scan: Volume, frame: HeadFrame, low: Float | Sequence[float], high: Flo
     LandmarkError
         The box lies outside the scan.
     """
-    corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T * frame.scale
-    box = points_box([frame.to_patient(corners)], scan.grid)
+    box = points_box([frame.corners(np.array(low) * frame.scale, np.array(high) * frame.scale)], scan.grid)
     if box is None:
         raise LandmarkError("The part of the face that this method changes lies outside the scan. Take another method.")
     return Near(box, scan.crop(box), frame)

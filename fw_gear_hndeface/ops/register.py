@@ -125,9 +125,7 @@ def _region(grid: Grid, head: HeadFrame | None) -> Float:
     """LPS corners of the part of the scan that is matched."""
     if head is None:
         return grid.corners()
-    low, high = (end * head.scale for end in AROUND_MM)
-    corners = head.to_patient(np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T)
-    inside, around = grid.corners(), corners
+    inside, around = grid.corners(), head.corners(*(end * head.scale for end in AROUND_MM))
     low, high = np.maximum(around.min(axis=0), inside.min(axis=0)), np.minimum(around.max(axis=0), inside.max(axis=0))
     return np.array([low, high])
 

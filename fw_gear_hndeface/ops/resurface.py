@@ -102,8 +102,7 @@ def _box(grid: Grid, surfacing: Surfacing) -> Box | None:
     low = rays.low + rays.pixel_mm * np.array([columns.min() - 1, 0, rows.min() - 1])
     high = rays.low + rays.pixel_mm * np.array([columns.max() + 1, 0, rows.max() + 1])
     high[1] = deepest
-    ends = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
-    return points_box([rays.frame.to_patient(ends)], grid)
+    return points_box([rays.frame.corners(low, high)], grid)
 
 
 def _fill(

@@ -145,8 +145,7 @@ def _to_the_front(box: Box, grid: Grid, head: HeadFrame) -> Box:
     reach = float(np.linalg.norm(corners.max(axis=0) - corners.min(axis=0)))
     low, high = (end * head.scale for end in BEFORE_MM)
     low = np.where(np.isfinite(low), low, -reach)
-    room = head.to_patient(np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T)
-    front = points_box([room], grid)
+    front = points_box([head.corners(low, high)], grid)
     if front is None:
         return box
     pairs = zip(box, front, strict=True)

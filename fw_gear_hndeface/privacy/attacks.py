@@ -17,6 +17,7 @@ from scipy import ndimage
 from fw_gear_hndeface.model import Bool, Float, Mask, Volume
 from fw_gear_hndeface.ops.boxes import part_around
 from fw_gear_hndeface.ops.frame import HeadFrame
+from fw_gear_hndeface.ops.front import near_patient
 from fw_gear_hndeface.ops.relief import Map, Rays, cut_end, first_crossing, make_rays
 from fw_gear_hndeface.ops.render import Surface, extract_surface
 from fw_gear_hndeface.ops.resample import AIR_HU, resample_mask
@@ -111,10 +112,7 @@ def expose(scan: Volume, patient: Sequence[Mask], frame: HeadFrame, *, spacing_m
     scale = frame.scale
     rays = make_rays(frame, LOW_MM * scale, HIGH_MM * scale, spacing_mm)
     hu = analysis_volume(scan, spacing_mm, rays.grid).array.astype(np.float32)
-    near = np.zeros(rays.grid.shape, dtype=np.bool_)
-    for mask in patient:
-        near |= resample_mask(mask, rays.grid).array
-    return Exposed(scan, rays, hu, ndimage.binary_dilation(near, iterations=2))
+    return Exposed(scan, rays, hu, near_patient(rays.grid, patient))
 
 
 def skin_guess(exposed: Exposed) -> Guess:

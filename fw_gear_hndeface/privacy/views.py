@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from fw_gear_hndeface.model import Float, Mask, Volume
 from fw_gear_hndeface.ops.frame import HeadFrame
+from fw_gear_hndeface.ops.front import patient_alone
 from fw_gear_hndeface.ops.relief import cut_end, first_crossing, make_rays, without_cuts
 from fw_gear_hndeface.ops.render import Picture, Pose, Surface, extract_surface, render
-from fw_gear_hndeface.ops.resample import AIR_HU, resample_mask
 from fw_gear_hndeface.ops.skin import analysis_volume
 from fw_gear_hndeface.privacy.slopes import slopes
 
@@ -38,12 +37,7 @@ def face_skin(scan: Volume, patient: Sequence[Mask], frame: HeadFrame, threshold
     """
     scale = frame.scale
     rays = make_rays(frame, LOW_MM * scale, HIGH_MM * scale, SPACING_MM)
-    volume = analysis_volume(scan, SPACING_MM, rays.grid)
-    near = np.zeros(rays.grid.shape, dtype=np.bool_)
-    for mask in patient:
-        near |= resample_mask(mask, rays.grid).array
-    near = ndimage.binary_dilation(near, iterations=2)
-    cleaned = Volume(rays.grid, np.where(near, volume.array, AIR_HU).astype(np.float32))
+    cleaned = patient_alone(analysis_volume(scan, SPACING_MM, rays.grid), patient)
     found = extract_surface(cleaned, threshold)
     points = frame.to_frame(found.points.astype(np.float64)).astype(np.float32)
     surface = Surface(points, found.normals @ frame.axes.T.astype(np.float32))

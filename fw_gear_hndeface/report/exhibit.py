@@ -43,7 +43,7 @@ class Shown:
 
     def extent_mm(self) -> tuple[Float, Float]:
         """Lowest and highest LPS corner of the part of the head that is drawn, within the scan."""
-        corners = self.frame.to_patient(_corners(*HEAD_MM) * self.frame.scale)
+        corners = self.frame.corners(*(end * self.frame.scale for end in HEAD_MM))
         scan = self.scan.grid.corners()
         low, high = np.maximum(corners.min(axis=0), scan.min(axis=0)), np.minimum(corners.max(axis=0), scan.max(axis=0))
         return low, np.maximum(high, low)
@@ -96,7 +96,3 @@ def strip_of(pictures: Sequence[Picture], height: int) -> NDArray[np.uint8]:
         across = np.minimum((np.arange(max(round(columns * height / rows), 1)) * rows / height).astype(int), columns - 1)
         tiles.append(picture.image[np.ix_(pick, across)])
     return np.hstack(tiles) if tiles else np.zeros((height, 1), np.uint8)
-
-
-def _corners(low: Float, high: Float) -> Float:
-    return np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -27,6 +28,7 @@ from fw_gear_hndeface.settings import Settings
 from tests import phantom as make
 from tests.chain import SEED, drawn, frame_of, no_stage
 
+pytestmark = pytest.mark.slow
 #: What attacks find a surface in a head without a thermoplastic mask.
 ATTACKED = ("smoothing", "low_pass", "regrowing", "shrinking", "fill_texture", "muscle", "bone")
 

@@ -51,6 +51,7 @@ def workers_of(pid: int) -> list[psutil.Process]:
     return [child for child in found if "spawn_main" in " ".join(child.cmdline())]
 
 
+@pytest.mark.slow
 def test_workers_and_a_driver_that_are_killed_cost_nothing_but_time(tmp_path: Path) -> None:
     root, dest = cohort.write_studies(tmp_path / "in", COUNT), tmp_path / "out"
     driver = start(root, dest, "-j", "2")
@@ -75,6 +76,7 @@ def test_workers_and_a_driver_that_are_killed_cost_nothing_but_time(tmp_path: Pa
         assert secret not in said
 
 
+@pytest.mark.slow
 def test_workers_that_are_killed_while_they_start_are_started_again(tmp_path: Path) -> None:
     root, dest = cohort.write_studies(tmp_path / "in", 2), tmp_path / "out"
     driver = start(root, dest, "-j", "1")
@@ -98,6 +100,7 @@ def test_workers_that_never_start_are_an_error_in_words(tmp_path: Path, monkeypa
         run_batch(cohort.job(root, tmp_path / "out"), lambda _: None)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_missing_for_good_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "LOOK_S", 1)
     studies_found = cohort.search(cohort.write_studies(tmp_path / "in", 1), tmp_path / "out").studies

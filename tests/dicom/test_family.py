@@ -219,6 +219,7 @@ def test_dose_of_every_kept_region_is_equal_and_follows_the_new_skin(done: Done)
     assert np.mean(new[came] > 0) > 0.95, "all but what lies next to a kept region"
 
 
+@pytest.mark.slow
 def test_an_image_that_does_not_lie_where_its_header_says_is_left_out(tmp_path: Path) -> None:
     """The registration object leads the wrong way: the mask would miss the face."""
     head = make.phantom(4, plain=True)

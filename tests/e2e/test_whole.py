@@ -159,6 +159,7 @@ def test_our_own_output_is_recognised_by_its_header(done: Done, tmp_path: Path) 
     assert again.files()["again.dicom.zip"]["tags"] == ["hndeface-NA", "seen"]
 
 
+@pytest.mark.slow
 def test_the_command_line_gives_the_same_slices_for_a_folder_and_loose_files(
     done: Done, members: dict[str, bytes], tmp_path: Path
 ) -> None:

@@ -50,6 +50,7 @@ def guess(match: Match | None) -> Attempt:
     return Attempt("smoothing", "Gaussian", False, np.zeros((4, 3), np.uint8), 0.5, match)
 
 
+@pytest.mark.slow
 def test_every_attack_but_the_plain_skin_has_one_picture_and_one_that_finds_nothing_has_none() -> None:
     assert {attack.name for attack in TRIED} == set(ATTACKS) - {"skin"}
     found = on("defaced")

@@ -30,8 +30,8 @@ from tests.dicom import build
 from tests.dicom import family as family_of
 from tests.unit.test_audit import defaced
 
+pytestmark = pytest.mark.slow
 Bool = NDArray[np.bool_]
-SLOW = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ def segmentation(name: str, mask: Bool, kind: str = "BINARY") -> dict[str, bytes
 
 @pytest.mark.parametrize(
     ("kind", "known"),
-    [("BINARY", True), *(pytest.param(kind, False, marks=SLOW) for kind in ("BINARY", "FRACTIONAL", "LABELMAP"))],
+    [("BINARY", True), ("BINARY", False), ("FRACTIONAL", False), ("LABELMAP", False)],
 )
 def test_a_body_segment_of_any_kind_shows_the_face_it_was_made_on(tmp_path: Path, kind: str, known: bool) -> None:
     found = looked_at(tmp_path, segmentation("body", body(original()), kind), known=known)
@@ -95,20 +95,19 @@ def test_a_body_segment_of_any_kind_shows_the_face_it_was_made_on(tmp_path: Path
     assert "segment surface" in {sight.through for sight in found.sights}
 
 
-@pytest.mark.parametrize("known", [True, pytest.param(False, marks=SLOW)])
+@pytest.mark.parametrize("known", [True, False])
 def test_a_body_segment_of_the_changed_face_is_safe(tmp_path: Path, known: bool) -> None:
     found = looked_at(tmp_path, segmentation("body", body(defaced())), known=known)
     assert found.is_safe, [sight.message for sight in found.sights]
 
 
-@pytest.mark.parametrize("name", ["air", pytest.param("Segment_3", marks=SLOW)])
+@pytest.mark.parametrize("name", ["air", "Segment_3"])
 def test_the_air_before_a_face_is_its_mould(tmp_path: Path, name: str) -> None:
     found = looked_at(tmp_path, segmentation(name, ~body(original())), known=True)
     shown = {sight.through: sight.shows for sight in found.sights if sight.where == "SEG series 12"}
     assert "surface" in shown.get("segment surface", "")
 
 
-@SLOW
 def test_a_shell_of_skin_shows_the_face_whatever_it_is_called(tmp_path: Path) -> None:
     whole = body(original())
     shell = whole & ~ndimage.binary_erosion(whole, iterations=2)
@@ -116,7 +115,6 @@ def test_a_shell_of_skin_shows_the_face_whatever_it_is_called(tmp_path: Path) ->
     assert {sight.where for sight in found.sights} == {"SEG series 12"}
 
 
-@SLOW
 def test_organs_below_the_skin_are_no_reason(tmp_path: Path) -> None:
     parts = {name: original().structures[name].array for name in ("Brain", "Bone_Mandible", "Eye_L", "Eye_R")}
     data = labelled.segmentation(parts, original().volume.grid)
@@ -142,19 +140,17 @@ def changed_head() -> SyntheticHead:
     return replace(head, structures={**head.structures, "BODY": outline})
 
 
-@pytest.mark.parametrize("known", [True, pytest.param(False, marks=SLOW)])
+@pytest.mark.parametrize("known", [True, False])
 def test_an_untouched_image_in_another_frame_is_seen_through_its_registration(tmp_path: Path, known: bool) -> None:
     found = looked_at(tmp_path, beside(tmp_path, original(), linked=True), known=known)
     assert {(sight.where, sight.through) for sight in found.sights} == {("MR series 22", "MR surface")}
 
 
-@SLOW
 def test_a_changed_image_in_another_frame_is_safe(tmp_path: Path) -> None:
     found = looked_at(tmp_path, beside(tmp_path, changed_head(), linked=True), known=True)
     assert found.is_safe, [sight.message for sight in found.sights]
 
 
-@SLOW
 def test_without_registration_object_a_changed_image_is_registered_and_an_untouched_one_is_not_safe(tmp_path: Path) -> None:
     found = looked_at(tmp_path, beside(tmp_path, changed_head(), linked=False), known=True)
     assert found.is_safe, [sight.message for sight in found.sights]
@@ -206,7 +202,7 @@ def test_a_little_of_what_stands_where_tissue_was_taken_away_tells_against_the_o
     assert (len(known), len(blind)) == (1, 0)
 
 
-@pytest.mark.parametrize(("of", "safe"), [(original, False), pytest.param(defaced, True, marks=SLOW)])
+@pytest.mark.parametrize(("of", "safe"), [(original, False), (defaced, True)])
 def test_a_further_scan_of_half_a_face_is_held_against_the_face_of_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: Callable[[], SyntheticHead], safe: bool
 ) -> None:

@@ -47,6 +47,7 @@ def study(folder: Path) -> Path:
 
 
 @pytest.mark.usefixtures("_few_attacks")
+@pytest.mark.slow
 def test_records_of_a_study_are_made_once_and_say_what_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task, methods = Task(study(tmp_path), 1, 0), ("original", "membrane")
     records = run_study(task, methods, tmp_path)
@@ -288,6 +289,7 @@ def test_charts_are_pictures() -> None:
 
 
 @pytest.mark.usefixtures("_few_attacks")
+@pytest.mark.slow
 def test_the_command_line_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, output = study(tmp_path / "in"), tmp_path / "out"
     assert cli.main(["compare", str(path), "-m", "membrane", "-o", str(output), "-j", "1"]) == 0

@@ -130,6 +130,7 @@ def run(inputs: list[Path], work: Path, **settings: object) -> tuple[dict[str, o
     return record, staged.exit_code
 
 
+@pytest.mark.slow
 def test_a_nifti_among_the_inputs_places_the_eyes_and_keeps_what_it_names(study: Path, tmp_path: Path) -> None:
     labels = save(tmp_path / "in" / "labels.nii.gz")
     record, code = run([study, labels], tmp_path / "work")

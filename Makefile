@@ -26,7 +26,7 @@ demo: $(STAMP)    ## deface a synthetic study as a platform job, into demo/
 	$(BIN)/hndeface demo --output demo
 
 test: $(STAMP)    ## the tests that take seconds each
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 slow: $(STAMP)    ## the tests that take minutes, and those on real data where it is there
 	$(BIN)/python -m pytest -m slow

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from fw_gear_hndeface.landmarks import fitted_shape, geometry, rendered_face, rtstruct, segmentation, totalsegmentator
 from fw_gear_hndeface.landmarks.consensus import Face, agree, is_sure
 from fw_gear_hndeface.landmarks.contract import Evidence, Source
+from fw_gear_hndeface.model import Landmarks
+from fw_gear_hndeface.ops.head import HeadScan
 
 SOURCES: dict[str, Source] = {
     module.SOURCE.name: module.SOURCE
@@ -20,14 +24,18 @@ def find_face(evidence: Evidence, wanted: str = "auto", *, model: str = "dlib68"
     wanted : name of the only source to ask, or "auto" for all of them.
     model : landmark model that sources may load; with "none" those that need one are not asked.
     """
-    asked = SOURCES if wanted == "auto" else {wanted: SOURCES[wanted]}
+    names = list(SOURCES) if wanted == "auto" else [wanted]
     if model == "none":
-        asked = {name: source for name, source in asked.items() if source.model == ""}
-    first = [name for name, source in asked.items() if not source.last or len(asked) == 1]
-    answers = {name: asked[name].locate(evidence) for name in first}
-    if not is_sure(answers, evidence.head):
-        answers |= {name: source.locate(evidence) for name, source in asked.items() if name not in answers}
-    return agree(answers, evidence.head)
+        names = [name for name in names if SOURCES[name].model == ""]
+    return ask(names, lambda name: SOURCES[name].locate(evidence), evidence.head)
 
 
-__all__ = ["SOURCES", "Evidence", "Face", "Source", "find_face"]
+def ask(names: Sequence[str], answer: Callable[[str], Landmarks], head: HeadScan) -> Face | None:
+    """The face as some sources together see it; those that come last are asked only where no other is sure, or alone."""
+    answers = {name: answer(name) for name in names if not SOURCES[name].last or len(names) == 1}
+    if not is_sure(answers, head):
+        answers |= {name: answer(name) for name in names if name not in answers}
+    return agree(answers, head)
+
+
+__all__ = ["SOURCES", "Evidence", "Face", "Source", "ask", "find_face"]

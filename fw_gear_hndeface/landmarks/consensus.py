@@ -100,7 +100,7 @@ def _straight(answers: Mapping[str, Landmarks]) -> tuple[Landmarks, tuple[Findin
     if apart <= SAME_FACE_MM:
         return profile, ()
     finding = _disagreement(apart, _called(fitted), _called(profile))
-    return fitted if _least_sigma(fitted) <= SURE_FIT_MM else _doubted(fitted), (finding,)
+    return fitted if _is_sure_fit(fitted) else _doubted(fitted), (finding,)
 
 
 def _combined(answers: Mapping[str, Landmarks], profile: Landmarks, head: HeadScan) -> Face | None:

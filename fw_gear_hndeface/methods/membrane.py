@@ -17,7 +17,7 @@ from skimage.draw import polygon2mask
 
 from fw_gear_hndeface.methods.contract import Method, Scene
 from fw_gear_hndeface.model import Float, Grid, Proposal, Volume
-from fw_gear_hndeface.ops.front import bone_front, patient_alone
+from fw_gear_hndeface.ops.front import HIGH_MM, LOW_MM, bone_front, patient_alone
 from fw_gear_hndeface.ops.parts import features
 from fw_gear_hndeface.ops.plain_face import plain_face
 from fw_gear_hndeface.ops.relief import (
@@ -36,8 +36,6 @@ from fw_gear_hndeface.ops.resurface import SHELL_MM, SKIN_LAYER_MM, Surfacing, r
 from fw_gear_hndeface.ops.skin import SKIN_HU
 from fw_gear_hndeface.ops.texture import measure_texture
 
-#: The part of the head frame that is looked at, mm at scale 1: from the ears forward, from below the chin to above the brows.
-LOW_MM, HIGH_MM = np.array([-95.0, -80.0, -165.0]), np.array([95.0, 80.0, 85.0])
 #: A ray that was outside the scan's slices so shortly before it met tissue came over their end, mm.
 END_MM = 2.0
 #: Where facial nodes (level IX) may lie: beside the mouth and the nose up to the masseter, from the orbits to the lower edge of

@@ -9,6 +9,7 @@ Cootes et al. 1995 (active shape models); Levenberg 1944, Marquardt 1963.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -113,14 +114,16 @@ class Skin:
 
     def distance(self, points: Float) -> Float:
         """Distances (N,) at points (N, 3)."""
-        return self._read(self.field, points)
+        return np.asarray(self._read([self.field], points)[0])
 
     def gradient(self, points: Float) -> Float:
         """Gradients (N, 3) of the distance in LPS at points (N, 3)."""
-        return np.stack([self._read(slope, points) for slope in self.slopes], axis=-1) @ self.axes.T
+        return self._read(self.slopes, points).T @ self.axes.T
 
-    def _read(self, field: NDArray[np.float32], points: Float) -> Float:
-        return np.asarray(ndimage.map_coordinates(field, self.grid.to_index(points).T, np.float64, order=1, mode="nearest"))
+    def _read(self, fields: Sequence[NDArray[np.float32]], points: Float) -> Float:
+        """Values of some fields at points, (fields, N)."""
+        at = self.grid.to_index(points).T
+        return np.stack([ndimage.map_coordinates(field, at, np.float64, order=1, mode="nearest") for field in fields])
 
     def shows(self, points: Float) -> Bool:
         """Which points the window shows, and the scan, its end not counted."""

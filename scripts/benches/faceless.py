@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from benches.processes import HNDEFACE, child, measured, table
+from benches.processes import HNDEFACE, child, measured, medians, table
 
 HEAD = ("command", "wall, s", "CPU, s", "peak, MiB", "verdict")
 
@@ -26,9 +25,7 @@ def run(folder: Path, rounds: int) -> list[dict[str, Any]]:
 
 
 def _medians(name: str, rounds: int, *command: str) -> dict[str, Any]:
-    taken = [measured(*HNDEFACE, *command) for _ in range(rounds)]
-    median = {word: statistics.median(getattr(one, word) for one in taken) for word in ("seconds", "cpu_seconds", "peak_mb")}
-    return {"command": name, **median, "verdict": ""}
+    return {"command": name, **medians([measured(*HNDEFACE, *command) for _ in range(rounds)]), "verdict": ""}
 
 
 def told(rows: list[dict[str, Any]]) -> str:

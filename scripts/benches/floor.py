@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import statistics
 import subprocess
 import tempfile
 import time
@@ -12,9 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benches.processes import HNDEFACE, Taken, child, measured, memory_mb
-
-COLUMNS = ("seconds", "cpu_seconds", "peak_mb")
+from benches.processes import COLUMNS, HNDEFACE, Taken, child, measured, medians, memory_mb
 
 
 def floor(source: Path, target: Path) -> None:
@@ -82,13 +79,9 @@ def compare(study: Path, rounds: int, options: Sequence[str]) -> dict[str, Any]:
             written = next(Path(out).glob("*.qa.json"), None)
             record = json.loads(written.read_text(encoding="utf-8")) if written else {}
     told = subprocess.run(child("report", study), capture_output=True, text=True, check=False)
-    medians = {
-        name: {column: statistics.median(getattr(one, column) for one in row) for column in COLUMNS}
-        for name, row in rows.items()
-    }
-    product, least = medians["product"], medians["floor"]
+    product, least = medians(rows["product"]), medians(rows["floor"])
     return {
-        **{column: {name: round(values[column], 2) for name, values in medians.items()} for column in COLUMNS},
+        **{column: {"product": round(product[column], 2), "floor": round(least[column], 2)} for column in COLUMNS},
         "time_over_floor": round(product["seconds"] / least["seconds"], 2),
         "cpu_over_floor": round(product["cpu_seconds"] / least["cpu_seconds"], 2),
         "exit_codes": sorted({one.code for row in rows.values() for one in row}),

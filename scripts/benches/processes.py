@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,15 @@ class Taken:
     cpu_seconds: float
     peak_mb: float
     code: int
+
+
+#: What is told of a process.
+COLUMNS = ("seconds", "cpu_seconds", "peak_mb")
+
+
+def medians(rows: Sequence[Taken]) -> dict[str, float]:
+    """The median of each column over several processes."""
+    return {column: statistics.median(getattr(one, column) for one in rows) for column in COLUMNS}
 
 
 def compiled() -> dict[str, str]:
